@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What travels through the server: frozen records, no behaviour beyond arithmetic on themselves.
+
+Moments are seconds since 1970 (float), lengths seconds; "for ever" is `math.inf`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file has been read: which file it was, and the offset of the next unread byte.
+
+    `fingerprint` is a digest of the first line (at most 1 KiB of it), b"" while there is none: an
+    inode number alone is given again to another file.
+    """
+
+    device: int
+    inode: int
+    offset: int
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LogBlock:
+    """Whole lines of one file, as bytes; all but a cut-off last one end in a line feed.
+
+    `start` is where the first byte of `data` stands, `end` where reading goes on.
+    """
+
+    path: str
+    data: bytes
+    start: Position
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBlock:
+    """Entries of the systemd journal in their order: moment and text; `cursor` is the last one's."""
+
+    source: str
+    entries: tuple[tuple[float, str], ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A host failed.  `host` is an address in its shortest form, a host name, or any other id.
+
+    `is_name` says that `host` is a DNS name that still has to be resolved.  `lines` are the log
+    lines that belong to it (as a rule one).  `path`, `offset` and `rule` (index of the failregex)
+    are the evidence.  `fields` holds what the regex named: `user`, `ip4`, … and any `<F-NAME>`.
+    `attempts` is how often it counts.
+    """
+
+    host: str
+    when: float
+    lines: tuple[str, ...] = ()
+    is_name: bool = False
+    attempts: int = 1
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+    offset: int = -1
+    rule: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A host shut out of one jail from `since` on, for `seconds`.
+
+    `failures` is how many led to it, `matches` (bounded) the log lines, `count` how many bans the
+    host has had in this jail, this one included; `fields` what the last failure knew.
+    """
+
+    jail: str
+    host: str
+    since: float
+    seconds: float
+    matches: tuple[str, ...] = ()
+    failures: int = 0
+    count: int = 1
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def until(self) -> float:
+        return self.since + self.seconds
+
+    def prolonged_to(self, until: float) -> Ban:
+        return replace(self, seconds=until - self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Enforce:
+    """Order: shut `ban.host` out.  `restored` where the ban is older than this run of the server."""
+
+    ban: Ban
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prolong:
+    """Order: a host that is shut out already stays so for longer."""
+
+    ban: Ban
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Order: let `ban.host` in again."""
+
+    ban: Ban
+
+
+Order = Enforce | Prolong | Lift
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCommand:
+    """A script for /bin/sh and the values that it names; the two never meet in one string."""
+
+    script: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a `ShellCommand` ended.  `status` is the exit status, -N where signal N ended it.
+
+    `stdout` and `stderr` are cut to a bound; `is_timeout` says that it was ended for taking too long.
+    """
+
+    command: ShellCommand
+    status: int
+    stdout: str = ""
+    stderr: str = ""
+    is_timeout: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return self.status == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one step of a jail changed, to be made durable together or not at all.
+
+    `positions` are files read (path to Position) or journals (source to cursor text).  Of the hosts
+    in `settled` no earlier failure counts any longer; then `failed` are counted in addition.
+    """
+
+    jail: str
+    positions: Mapping[str, Position | str] = field(default_factory=dict)
+    banned: tuple[Ban, ...] = ()
+    lifted: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.positions or self.banned or self.lifted or self.settled or self.failed)
