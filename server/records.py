@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What travels through the server: frozen records, no behaviour beyond arithmetic on themselves.
 
+What happened is a noun (`Failure`), what shall be done an order (`Enforce`).
+
 Moments are seconds since 1970 (float), lengths seconds; "for ever" is `math.inf`.
 """
 
@@ -119,11 +121,33 @@ Order = Enforce | Prolong | Lift
 
 
 @dataclass(frozen=True, slots=True)
+class Ignored:
+    """A failure that counts for nothing; `why` is what covers its host: `ip`, `command`, …"""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyBanned:
+    """A host that is shut out went on failing, enough to be shut out once more."""
+
+    host: str
+
+
+Event = Failure | Ignored | AlreadyBanned
+
+
+@dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """A script for /bin/sh and the values that it names; the two never meet in one string."""
+    """A script for /bin/sh and the values that it names; the two never meet in one string.
+
+    It may take `timeout` seconds.
+    """
 
     script: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,3 +35,34 @@ def eventually(condition, seconds=10.0, what="it"):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.01)
     return answer
+
+
+# -- the words of the core -------------------------------------------------------------------------
+
+EVE = "192.0.2.66"
+BOB = "2001:db8::b0b"
+NOON = 1_800_000_000.0
+
+
+def a_jail(**options):
+    """A jail named ssh; failures and moments count from `NOON`."""
+    from common.options import JailConf
+    from server.jail import Jail
+
+    help = options.pop("help", None)
+    return Jail(JailConf("ssh", is_started=True, **options), help)
+
+
+def failures(host, at, **more):
+    """Failures of `host`, so many seconds after `NOON`."""
+    from server.records import Failure
+
+    return [Failure(host, NOON + second, (f"{host} failed at {second}",), **more) for second in at]
+
+
+def after(jail, happened):
+    """The orders that `jail` gives while `happened`, each failure judged when it happens."""
+    from server.records import Enforce, Lift, Prolong
+
+    said = [one for failure in happened for one in jail.on_failure(failure, failure.when)]
+    return [one for one in said if isinstance(one, (Enforce, Lift, Prolong))]

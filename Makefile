@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What one does here; `make help` tells it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env check format test demo bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+env: $(READY)  ## the Python environment in .venv, with everything that tests and checks need
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(READY)
+
+check: env  ## formatting, lint, types and the tests that need neither root nor minutes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not root and not slow"
+
+format: env  ## put every file into the one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test:  ## every test; as root, what they need of the system is installed first
+	@tools/install-test-tools || test "$$CI" != true
+	@$(MAKE) --no-print-directory env
+	$(BIN)/python -m pytest
+
+demo: env  ## a server, an attack and a ban, in less than a minute and without root
+	@$(BIN)/python tools/demo
+
+bench: env  ## how fast it is
+	$(BIN)/python bench/bench.py all
+
+clean:  ## take away what the targets above have made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Internet addresses and networks as text.  Pure; looks no name up and knows no option.
+
+An address has one text only, its shortest: `2001:DB8:0::1` is `2001:db8::1`, and an IPv4 address
+in IPv6 clothes (`::ffff:192.0.2.1`) is the IPv4 address, since that is what a firewall sees.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+# One attacker's address is read for each of its lines, so the last ones are kept.  An entry
+# takes about 300 bytes.
+_REMEMBERED = 16384
+
+_BITS = {4: 32, 6: 128}
+
+
+@lru_cache(_REMEMBERED)
+def shortest(text: str) -> str | None:
+    """The address `text` in its shortest form; None where it is none.
+
+    Brackets around an IPv6 address and its zone (`fe80::1%eth0`) are dropped: no firewall rule
+    has them.  A part with a leading zero makes it no address, as some read that as octal.
+    """
+    address = _parsed(text)
+    return None if address is None else str(address)
+
+
+@lru_cache(_REMEMBERED)
+def number(text: str) -> tuple[int, int] | None:
+    """The address `text` as (4 or 6, its bits as a number); None where it is none."""
+    address = _parsed(text)
+    return None if address is None else (address.version, int(address))
+
+
+def network(text: str) -> tuple[int, int, int] | None:
+    """The network `text` as (4 or 6, prefix length, its first address as a number), else None.
+
+    The length may be written as `/24` or as a netmask, `/255.255.255.0`; a plain address is a
+    network of one.  Bits beyond the length are dropped.
+    """
+    try:
+        found = ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        whole = number(text)
+        return None if whole is None else (whole[0], _BITS[whole[0]], whole[1])
+    version, length, first = found.version, found.prefixlen, found.network_address
+    if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped and length >= 96:
+        return 4, length - 96, int(first.ipv4_mapped)
+    return version, length, int(first)
+
+
+def shortest_network(text: str) -> str | None:
+    """The network `text` in its shortest form, without a length if it is a single address."""
+    found = network(text)
+    if found is None:
+        return None
+    version, length, first = found
+    address = ipaddress.IPv4Address(first) if version == 4 else ipaddress.IPv6Address(first)
+    return str(address) if length == _BITS[version] else f"{address}/{length}"
+
+
+def first_of(version: int, length: int, bits: int) -> int:
+    """`bits` with all beyond the first `length` set to nought."""
+    rest = _BITS[version] - length
+    return bits >> rest << rest
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    bare = text.strip()
+    if bare.startswith("[") and bare.endswith("]"):
+        bare = bare[1:-1]
+    try:
+        address = ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where our own log goes and how its lines look.  Touches files, the terminal and syslog.
+
+The form of a line is an interface: people's filters (recidive) and scripts read it.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import CommandError
+from common.tags import split_name
+
+NOTICE = 25
+TRACEDEBUG = 7
+HEAVYDEBUG = 5
+for _level, _name in ((NOTICE, "NOTICE"), (TRACEDEBUG, "TRACEDEBUG"), (HEAVYDEBUG, "HEAVYDEBUG")):
+    logging.addLevelName(_level, _name)
+# Nobody prints who called; looking it up is the most expensive part of a log line.
+logging._srcfile = None
+logging.logThreads = logging.logMultiprocessing = False
+
+_LEVELS = {
+    "CRITICAL": logging.CRITICAL,
+    "ERROR": logging.ERROR,
+    "WARNING": logging.WARNING,
+    "NOTICE": NOTICE,
+    "INFO": logging.INFO,
+    "DEBUG": logging.DEBUG,
+    "TRACEDEBUG": TRACEDEBUG,
+    "HEAVYDEBUG": HEAVYDEBUG,
+}
+# The four numbers of 0.7; larger ones are the levels of Python's logging.
+_OLD_LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO, 4: logging.DEBUG}
+_SYSLOG_SOCKETS = ("/dev/log", "/var/run/syslog", "/var/run/log")
+_PADDED = "%(name)-24s[%(process)d]: %(levelname)-7s %(message)s"
+_PLAIN = "%(name)s[%(process)d]: %(levelname)s %(message)s"
+
+
+def level_of(text: str) -> int:
+    """The level that `text` names; ValueError where it names none."""
+    word = text.strip().upper()
+    if word in _LEVELS:
+        return _LEVELS[word]
+    if word.isdecimal() and len(word) < 4:
+        return _OLD_LEVELS.get(int(word), int(word))
+    raise ValueError(f"Invalid log level {text!r}")
+
+
+class _Formatter(logging.Formatter):
+    """Makes the text of a second's date once, not once a line."""
+
+    _second = -1
+    _text = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second
+        return f"{self._text},{int(record.msecs):03d}"
+
+
+class _RobustFile(logging.handlers.WatchedFileHandler):
+    """A log file that may be moved, and a disk that may be full, without the daemon minding."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass  # there is no place left to say it
+
+
+class _Syslog(logging.handlers.SysLogHandler):
+    """Knows the levels between Python's own."""
+
+    priority_map = logging.handlers.SysLogHandler.priority_map | {
+        "NOTICE": "notice",
+        "TRACEDEBUG": "debug",
+        "HEAVYDEBUG": "debug",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    name: str
+    options: dict[str, str]
+
+    def switch(self, key: str, default: bool) -> bool:
+        word = self.options.get(key)
+        return default if word is None else word.strip().lower() in ("1", "on", "true", "yes")
+
+
+class Log:
+    """The program's one log: level, target, and opening it anew."""
+
+    def __init__(self) -> None:
+        self.level = "INFO"
+        self.target = "STDERR"
+        self.syslog_socket = "auto"
+        self._root = logging.getLogger("fail2ban")
+        self._root.propagate = False
+        self._handler: logging.Handler | None = None
+
+    def set_level(self, text: str) -> None:
+        """Log what is as important as `text` or more; ValueError where that is no level."""
+        self._root.setLevel(level_of(text))
+        self.level = text.strip().upper()
+
+    def set_target(self, text: str, syslog_socket: str | None = None) -> None:
+        """Log to `text` from now on; CommandError where that cannot be, and all stays as it was."""
+        name, options = split_name(text)
+        target = _Target(name, options)
+        try:
+            handler = self._open(target, syslog_socket or self.syslog_socket)
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot log to {name}: {error}") from None
+        old, self._handler = self._handler, handler
+        self._root.addHandler(handler)
+        if old is not None:
+            self._root.removeHandler(old)
+            old.close()
+        self.target = name
+        self.syslog_socket = syslog_socket or self.syslog_socket
+
+    def reopen(self) -> bool:
+        """Begin the log file anew after somebody moved it; False where the target is no file."""
+        handler = self._handler
+        if not isinstance(handler, _RobustFile):
+            return False
+        handler.acquire()
+        try:
+            if handler.stream:
+                handler.stream.close()
+                handler.stream = None
+        finally:
+            handler.release()
+        return True
+
+    def _open(self, target: _Target, syslog_socket: str) -> logging.Handler:
+        name = target.name
+        handler: logging.Handler
+        dated = True
+        match name.upper():
+            case "STDERR" | "SYSERR":
+                handler = logging.StreamHandler(sys.stderr)
+            case "STDOUT" | "SYSOUT":
+                handler = logging.StreamHandler(sys.stdout)
+            case "SYSLOG":
+                handler, dated = _syslog(target, syslog_socket), False
+            case "SYSTEMD-JOURNAL":
+                handler, dated = _journal(), False
+            case _:
+                Path(name).touch(mode=0o600, exist_ok=True)
+                handler = _RobustFile(name, encoding="utf-8", errors="backslashreplace", delay=True)
+        text = _PADDED if target.switch("padding", default=dated) else _PLAIN
+        text = target.options.get("format", text)
+        if target.switch("datetime", default=dated) and "format" not in target.options:
+            text = "%(asctime)s " + text
+        handler.setFormatter(_Formatter(text))
+        return handler
+
+
+def _syslog(target: _Target, socket: str) -> logging.Handler:
+    if socket == "auto":
+        socket = next((path for path in _SYSLOG_SOCKETS if os.path.exists(path)), "")
+        if not socket:
+            raise OSError(f"there is no syslog socket at {', '.join(_SYSLOG_SOCKETS)}")
+    facility = target.options.get("facility", "DAEMON").lower()
+    names = logging.handlers.SysLogHandler.facility_names
+    if facility not in names:
+        raise ValueError(f"{facility} is no syslog facility; there are {', '.join(names)}")
+    return _Syslog(socket, facility=names[facility])
+
+
+def _journal() -> logging.Handler:
+    try:
+        from systemd.journal import JournalHandler
+    except ImportError:
+        raise OSError("the journal needs the Python package systemd-python") from None
+    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="fail2ban")
+    return handler

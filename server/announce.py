@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What happened and what is ordered, as the lines of our own log.
+
+Their wording is an interface: other people's filters and scripts read it.  Writes nothing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from server.records import AlreadyBanned, Enforce, Event, Failure, Ignored, Lift, Order, Prolong
+
+INFO, NOTICE = 20, 25
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line for the log: which part of the program speaks, how important it is, what it says."""
+
+    logger: str
+    level: int
+    text: str
+
+
+def line_of(jail: str, said: Order | Event) -> Line:
+    """How `said` reads in the log."""
+    match said:
+        case Failure(host=host, when=when):
+            return Line("fail2ban.filter", INFO, f"[{jail}] Found {host} - {_date(when)}")
+        case Ignored(host, why):
+            return Line("fail2ban.filter", INFO, f"[{jail}] Ignore {host} by {why}")
+        case AlreadyBanned(host):
+            return Line("fail2ban.actions", NOTICE, f"[{jail}] {host} already banned")
+        case Enforce(ban, restored):
+            what = "Restore Ban" if restored else "Ban"
+            return Line("fail2ban.actions", NOTICE, f"[{jail}] {what} {ban.host}")
+        case Prolong(ban):
+            until = _date(ban.until)
+            text = f"[{jail}] Increase Ban {ban.host} ({ban.count} # {ban.seconds:.0f} -> {until})"
+            return Line("fail2ban.actions", NOTICE, text)
+        case Lift(ban):
+            return Line("fail2ban.actions", NOTICE, f"[{jail}] Unban {ban.host}")
+
+
+def _date(moment: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    except (OverflowError, ValueError, OSError):
+        return "for ever"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several lines that belong together, as those of one connection to sshd: who failed in the end?
+
+One line may tell the address, another the failure; a line that looks bad alone may be followed by a
+login.  Lines are kept together by an id that each of them carries (`<F-MLFID>`).  Pure; bounded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.pattern import Id
+
+# Open conversations; the one silent for longest goes first.  An attacker can open as many as he
+# likes, and what is lost is but the evidence of the one.
+MOST_OPEN = 1000
+# Lines and users that one conversation keeps.
+MOST_LINES = 50
+MOST_USERS = 50
+# After so many seconds an id is somebody else's: process numbers come round.
+LONGEST_SILENCE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line of a conversation, as its failregex understood it.
+
+    `is_helper` (`<F-NOFAIL>`): no failure in itself.  `is_gain` (`<F-MLFGAINED>`): it was let in.
+    `is_end` (`<F-MLFFORGET>`): nothing more will come.
+    """
+
+    lines: tuple[str, ...]
+    id: Id | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    is_helper: bool = False
+    is_gain: bool = False
+    is_end: bool = False
+
+    @property
+    def user(self) -> str:
+        return self.fields.get("user") or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A failure, with all that the conversation knows of it."""
+
+    id: Id
+    lines: tuple[str, ...]
+    fields: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """What is known so far.
+
+    `held` are lines that count only if a failure follows; with `is_waiting` there has been one, but
+    nobody to blame for it yet.
+    """
+
+    last: float
+    id: Id | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    users: dict[str, None] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
+    is_waiting: bool = False
+
+    def hold(self, lines: tuple[str, ...]) -> None:
+        self.held = [*self.held, *lines][-MOST_LINES:]
+
+    def settle(self) -> tuple[str, ...]:
+        """What was held; nothing waits any longer."""
+        held, self.held, self.is_waiting = self.held, [], False
+        return tuple(held)
+
+
+class Conversations:
+    """All that are open, by id."""
+
+    def __init__(self, most_open: int = MOST_OPEN) -> None:
+        self._open: OrderedDict[str, _Conversation] = OrderedDict()
+        self._most_open = most_open
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def hear(self, key: str, said: Said, when: float) -> Told | None:
+        """Take in a line of the conversation `key`; return the failure that it makes known."""
+        talk = self._talk(key, said, when)
+        talk.last = when
+        talk.id = said.id or talk.id
+        talk.fields.update(
+            (name, value) for name, value in said.fields.items() if value is not None
+        )
+        if said.user and len(talk.users) < MOST_USERS:
+            talk.users[said.user] = None
+        told = self._judged(talk, said)
+        if said.is_end:
+            del self._open[key]
+        return told
+
+    def _talk(self, key: str, said: Said, when: float) -> _Conversation:
+        talk = self._open.get(key)
+        if talk is None or when - talk.last > LONGEST_SILENCE or _is_another(talk.id, said.id):
+            talk = self._open[key] = _Conversation(when)
+        self._open.move_to_end(key)
+        if len(self._open) > self._most_open:
+            self._open.popitem(last=False)
+        return talk
+
+    def _judged(self, talk: _Conversation, said: Said) -> Told | None:
+        # One who tries a second user in the same connection is guessing: then nothing excuses.
+        # The line of farewell names the user once more, and is no try.
+        is_guessing = bool(said.user) and len(talk.users) > 1 and (said.is_gain or not said.is_end)
+        if said.is_gain and not is_guessing:
+            talk.settle()
+            return None
+        talk.hold(said.lines)
+        if said.is_helper and not said.is_gain and not talk.is_waiting and not is_guessing:
+            return None
+        if talk.id is None:
+            talk.is_waiting = True
+            return None
+        fields = dict(talk.fields)
+        if len(talk.users) > 1:
+            fields["users"] = tuple(talk.users)
+        return Told(talk.id, talk.settle(), fields)
+
+
+def _is_another(known: Id | None, given: Id | None) -> bool:
+    """Whether two ids of one conversation are two hosts: a name may be the other's address."""
+    if known is None or given is None or known.is_name or given.is_name:
+        return False
+    return known != given

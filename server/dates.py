@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Finds the date in a log line and says what moment it means.
+
+`DateDetector` learns while it reads: the style and the place of the last date are tried first, and a
+day's beginning and the last date's text are remembered, so that most lines cost one match.  Knows
+no filter, has no clock: `now` is an argument, and matters only where a date leaves something open.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from server import datestyles, zones
+from server.datestyles import Compiled, Style
+from server.zones import FixedZone, Zone
+
+_DAY = 86400
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_TAI_ZERO = 1 << 62
+# A log's clock may be so much ahead of ours when the year ends.
+_NEW_YEAR_SKEW = 3600
+# So many characters of no word may stand before a date that is still at the line's beginning.
+_LEAD = re.compile(r"\W{0,2}")
+_LEAD_LENGTH = 2
+_DAYS_KEPT = 500
+
+# What hours, minutes and seconds are worth, as they are written; the seconds 60 and 61 are missing.
+_HOURS = {text: n * 3600 for n in range(24) for text in (f"{n:02}", f"{n:2}", str(n))}
+_MINUTES = {text: n * 60 for n in range(60) for text in (f"{n:02}", str(n))}
+_SECONDS = {text: n for n in range(60) for text in (f"{n:02}", str(n))}
+_TIME_FIELDS = ("hour", "minute", "second")
+_DAY_FIELDS = ("zone", "year", "short_year", "month", "month_name", "day")
+_FIELDS_WITHOUT_MEANING = frozenset({"fraction", "weekday_name"})
+
+
+@dataclass(frozen=True, slots=True)
+class DateHit:
+    """Where a date stands in a line and what moment it means (None: an impossible one, `Feb 30`)."""
+
+    start: int
+    end: int
+    moment: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a date means as long as `since` <= now < `until`.
+
+    `midnight` is when its day begins, if adding to that gives every other time of the day.
+    """
+
+    moment: float | None
+    since: float = -math.inf
+    until: float = math.inf
+    midnight: float | None = None
+
+
+class DateDetector:
+    """Finds dates in lines that come one after the other from one log.
+
+    `pattern` is the option `datepattern`, a pattern a line; None or nothing means the default styles.
+    `zone` is `logtimezone`: where dates are at home that name no zone; None is this process's own.
+    Raises ValueError where one of them cannot be.
+    """
+
+    def __init__(self, pattern: str | None = None, zone: str | None = None) -> None:
+        lines = [line for line in (pattern or "").split("\n") if line.strip()]
+        words = [line.strip() for line in lines]
+        if len(set(words)) < len(words):
+            raise ValueError(f"the same date pattern twice: {pattern!r}")
+        self.takes_now = words == ["{NONE}"]
+        if "{NONE}" in words and not self.takes_now:
+            raise ValueError("no other date pattern can stand beside {NONE}")
+        self._zone = zones.zone_of(zone)
+        self._styles: tuple[Style, ...] = ()
+        if not self.takes_now:
+            found = [datestyles.styles_of(line) for line in lines or ["{DEFAULT}"]]
+            self._styles = tuple(dict.fromkeys(style for styles in found for style in styles))
+        self._name = self._named([line for line in lines if line.strip() != "{DEFAULT}"])
+        # Where nothing but the default styles is looked for, a line can be dismissed at a glance.
+        self._is_default = words in ([], ["{DEFAULT}"])
+        # The years that a default style takes depend on the decade; this is when it must be found anew.
+        self._decade_since = math.inf
+        self._decade_until = -math.inf
+        self._forget(datestyles.PRESENT_DECADE)
+
+    @property
+    def name(self) -> tuple[str | None, str | None]:
+        """The pattern and its readable name, as `get <jail> datepattern` shows them."""
+        return self._name
+
+    def find(self, line: str, now: float) -> DateHit | None:
+        """The date in `line`; None if there is none."""
+        if not self._decade_since <= now < self._decade_until:
+            self._enter_decade(now)
+        reader = self._accustomed
+        if reader is None or self._place > _LEAD_LENGTH:
+            return self._look(line, now)
+        match = reader.at(line, self._place)
+        if match is None:
+            return self._look(line, now)
+        last = self._last
+        if (
+            match[reader.cut] == self._text
+            and match.start(reader.cut) == last.start
+            and self._since <= now < self._until
+        ):
+            return last
+        return self._remember(reader, match, now)
+
+    def _look(self, line: str, now: float) -> DateHit | None:
+        """The date in `line`: first at its beginning, then where the last one stood, then anywhere."""
+        lead = _LEAD.match(line)
+        begin = lead.end() if lead else 0
+        for index, reader in enumerate(self._at_begin):
+            match = reader.at(line, begin)
+            if match is not None:
+                self._at_begin.insert(0, self._at_begin.pop(index))
+                return self._remember(reader, match, now)
+        if not self._anywhere:
+            return None
+        if self._is_default and not datestyles.LOOKS_DATED.search(line, 0, datestyles.REACH):
+            return None
+        if self._accustomed is not None:
+            match = self._accustomed.at(line, self._place)
+            if match is not None:
+                return self._remember(self._accustomed, match, now)
+        for index, reader in enumerate(self._anywhere):
+            match = reader.search(line)
+            if match is not None:
+                if index:
+                    self._anywhere.insert(index - 1, self._anywhere.pop(index))
+                return self._remember(reader, match, now)
+        return None
+
+    def _remember(self, reader: _Reader, match: re.Match[str], now: float) -> DateHit:
+        start, end = match.span(reader.cut)
+        self._last = DateHit(start, end, reader.read(match, now))
+        self._since, self._until = reader.since, reader.until
+        self._text = match[reader.cut]
+        self._accustomed = reader
+        self._place = match.start()
+        return self._last
+
+    def _enter_decade(self, now: float) -> None:
+        """Take the years up to the end of the decade that begins, or goes on, three years ahead."""
+        decade = max((time.gmtime(now).tm_year + 3) // 10, 200)
+        begin, end = (date(year, 1, 1).toordinal() for year in (decade * 10 - 3, decade * 10 + 7))
+        self._decade_since = (begin - _EPOCH_DAY) * _DAY if decade > 200 else -math.inf
+        self._decade_until = (end - _EPOCH_DAY) * _DAY
+        self._forget(decade - 200)
+
+    def _forget(self, decade: int) -> None:
+        """Begin anew, knowing no more than the styles."""
+        self._at_begin = [_Reader(style, decade, self._zone) for style in self._styles]
+        self._anywhere = [reader for reader in self._at_begin if not reader.is_tied]
+        # The last date: who read it, where, its text, and when it would mean something else.
+        self._accustomed: _Reader | None = None
+        self._place = 0
+        self._text = ""
+        self._last = DateHit(0, 0, None)
+        self._since, self._until = math.inf, -math.inf
+
+    def _named(self, lines: list[str]) -> tuple[str | None, str | None]:
+        if self.takes_now:
+            return None, None
+        is_short = 1 <= len(lines) <= 2 and lines[0].strip() != "{^LN-BEG}"
+        return datestyles.name_of(lines[0]) if is_short else (None, "Default Detectors")
+
+
+class _Reader:
+    """Reads the dates of one style.
+
+    `since` and `until` tell for the date read last when one must be now for it to mean the same.
+    """
+
+    def __init__(self, style: Style, decade: int, zone: Zone) -> None:
+        self.is_tied = style.is_tied
+        self.since, self.until = -math.inf, math.inf
+        self._style = style
+        self._decade = decade
+        self._zone = zone
+        self._named_zones: dict[str, Zone] = {}
+        # Midnights by the texts that tell the day, and when they hold.
+        self._days: dict[tuple[str | None, ...], float] = {}
+        self._days_since, self._days_until = -math.inf, math.inf
+
+    def at(self, line: str, place: int) -> re.Match[str] | None:
+        """The date that begins at `place` (of a tied style: at the line's beginning)."""
+        return self._match(line, 0 if self.is_tied else place)
+
+    def search(self, line: str) -> re.Match[str] | None:
+        """The first date, wherever it stands."""
+        return self._found.regex.search(line, 0, self._style.reach or len(line))
+
+    def read(self, match: re.Match[str], now: float) -> float | None:
+        """The moment that `match` means; None if it is an impossible one."""
+        if not self._quick_groups:
+            reading = self._read_in_full(match, now)
+        else:
+            hour, minute, second, *_ = got = match.group(*self._quick_groups)
+            day = got[3:]
+            if not self._days_since <= now < self._days_until:
+                self._days.clear()
+                self._days_since, self._days_until = -math.inf, math.inf
+            elif day in self._days and second in _SECONDS and hour in _HOURS and minute in _MINUTES:
+                self.since, self.until = self._days_since, self._days_until
+                return self._days[day] + _HOURS[hour] + _MINUTES[minute] + _SECONDS[second]
+            reading = self._read_in_full(match, now)
+            if reading.midnight is not None:
+                self._keep(day, reading.midnight, reading)
+        self.since, self.until = reading.since, reading.until
+        return reading.moment
+
+    def _keep(self, day: tuple[str | None, ...], midnight: float, reading: _Reading) -> None:
+        if len(self._days) >= _DAYS_KEPT:
+            self._days.clear()
+        self._days[day] = midnight
+        self._days_since = max(self._days_since, reading.since)
+        self._days_until = min(self._days_until, reading.until)
+
+    @functools.cached_property
+    def _found(self) -> Compiled:
+        return datestyles.compiled(self._style, self._decade)
+
+    @functools.cached_property
+    def cut(self) -> int:
+        """The group that is cut out of the line."""
+        return self._found.cut
+
+    @functools.cached_property
+    def _match(self):  # type: ignore[no-untyped-def]  # a bound method of re.Pattern
+        return self._found.regex.match
+
+    @functools.cached_property
+    def _quick_groups(self) -> tuple[int, ...]:
+        """The groups of hour, minute, second, then those that tell the day; () if there is more to it."""
+        fields = self._found.fields
+        known = {*_TIME_FIELDS, *_DAY_FIELDS, *_FIELDS_WITHOUT_MEANING}
+        if not {*_TIME_FIELDS, "day"} <= fields.keys() <= known:
+            return ()
+        if any(len(fields[field]) > 1 for field in _TIME_FIELDS):
+            return ()
+        day = [group for field in _DAY_FIELDS for group in fields.get(field, ())]
+        return (*(fields[field][0] for field in _TIME_FIELDS), *day)
+
+    def _read_in_full(self, match: re.Match[str], now: float) -> _Reading:
+        given: dict[str, str] = {}
+        for field, groups in self._found.fields.items():
+            text = next((match[group] for group in groups if match[group] is not None), None)
+            if text is not None:
+                given[field] = text.strip()
+        try:
+            if "epoch" in given:
+                return _Reading(_epoch(given["epoch"]))
+            if "tai64n" in given:
+                return _Reading(_tai64n(given["tai64n"]))
+            return _meaning(given, self._zone_of(given.get("zone")), now)
+        except (ValueError, OverflowError, OSError):
+            return _Reading(None, math.inf, -math.inf)
+
+    def _zone_of(self, text: str | None) -> Zone:
+        if text is None:
+            return self._zone
+        if text not in self._named_zones:
+            self._named_zones[text] = FixedZone(zones.offset_of(text.upper()))
+        return self._named_zones[text]
+
+
+def _epoch(text: str) -> float:
+    whole = text.partition(".")[0]
+    # Seconds have 10 or 11 digits; three or six more are thousandths or millionths.
+    extra = max(len(whole) - 11, 0)
+    return float(text) / (1 if not extra else 1e3 if extra <= 3 else 1e6)
+
+
+def _tai64n(text: str) -> float:
+    seconds = int(text[1:17], 16) - _TAI_ZERO
+    if seconds >= 1 << 38:
+        raise ValueError("thousands of years from now")
+    return float(seconds)
+
+
+def _meaning(given: Mapping[str, str], zone: Zone, now: float) -> _Reading:
+    """What the fields of a date mean.  Raises ValueError or OverflowError where they cannot be."""
+    hour, minute, second = _hour(given), int(given.get("minute", 0)), int(given.get("second", 0))
+    if second > 59:
+        raise ValueError("leap seconds are no moments of their own")
+
+    def at(day: date) -> float:
+        return zone.moment(day, hour, minute, second, now)
+
+    today = zone.today(now)
+    if "year" in given or "short_year" in given:
+        year = int(given["year"]) if "year" in given else 2000 + int(given["short_year"])
+        day = _day_of(year, given, today)
+        midnight = zone.midnight(day)
+        if midnight is None or not _is_whole(given):
+            return _Reading(at(day), math.inf, -math.inf)
+        return _Reading(at(day), midnight=midnight)
+    if not given.keys() & {"day", "month", "month_name", "yearday", "monday_week", "sunday_week"}:
+        moment = at(today)
+        moment = at(today - timedelta(days=1)) if moment > now else moment
+        return _Reading(moment, math.inf, -math.inf)
+    return _without_year(given, zone, at_hour=(hour, minute, second), now=now)
+
+
+def _without_year(
+    given: Mapping[str, str], zone: Zone, at_hour: tuple[int, int, int], now: float
+) -> _Reading:
+    """The last time that it was this day of the year, or will be before the same time tomorrow."""
+    today = zone.today(now)
+    soon = zone.today(now + _NEW_YEAR_SKEW)
+    if soon.year > today.year:
+        moment = zone.moment(_day_of(soon.year, given, soon), *at_hour, now)
+        if moment <= now + _NEW_YEAR_SKEW:
+            return _Reading(moment, math.inf, -math.inf)
+    day = _day_of(today.year, given, today)
+    moment = zone.moment(day, *at_hour, now)
+    if moment > now + _DAY:
+        if not given.keys() & {"month", "month_name", "yearday", "monday_week", "sunday_week"}:
+            before = today.replace(day=1) - timedelta(days=1)
+        else:
+            before = date(today.year - 1, today.month, 1)
+        day = _day_of(before.year, given, before)
+        return _Reading(zone.moment(day, *at_hour, now), math.inf, -math.inf)
+    midnight = zone.midnight(day)
+    if midnight is None or midnight > now or not _is_whole(given):
+        return _Reading(moment, math.inf, -math.inf)
+    new_year = zone.moment(date(today.year + 1, 1, 1), 0, 0, 0, now)
+    return _Reading(moment, now, new_year - _NEW_YEAR_SKEW, midnight)
+
+
+def _is_whole(given: Mapping[str, str]) -> bool:
+    """Whether only the year can be missing."""
+    return "day" in given and bool(given.keys() & {"month", "month_name"})
+
+
+def _day_of(year: int, given: Mapping[str, str], today: date) -> date:
+    """The day in `year`; what is not given of it is today's."""
+    if "yearday" in given:
+        day = date(year, 1, 1) + timedelta(days=int(given["yearday"]) - 1)
+        if day.year != year:
+            raise ValueError("no such day in this year")
+        return day
+    month = _month(given)
+    if month is not None:
+        return date(year, month, int(given.get("day", 1)))
+    weekday = _weekday(given)
+    first = date(year, 1, 1)
+    if "monday_week" in given and weekday is not None:
+        days = (-first.weekday()) % 7 + weekday
+        return first + timedelta(weeks=int(given["monday_week"]) - 1, days=days)
+    if "sunday_week" in given and weekday is not None:
+        days = (6 - first.weekday()) % 7 + (weekday + 1) % 7
+        return first + timedelta(weeks=int(given["sunday_week"]) - 1, days=days)
+    return date(year, today.month, int(given.get("day", today.day)))
+
+
+def _month(given: Mapping[str, str]) -> int | None:
+    if "month" in given:
+        return int(given["month"])
+    name = given.get("month_name", "").lower()
+    return next((n for month, n in datestyles.MONTHS.items() if name and month[:3] == name[:3]), None)
+
+
+def _weekday(given: Mapping[str, str]) -> int | None:
+    """0 is Monday."""
+    if "weekday" in given:
+        return (int(given["weekday"]) - 1) % 7
+    name = given.get("weekday_name", "").lower()
+    return next((n for day, n in datestyles.WEEKDAYS.items() if name and day[:3] == name[:3]), None)
+
+
+def _hour(given: Mapping[str, str]) -> int:
+    if "hour" in given or "hour12" not in given:
+        return int(given.get("hour", 0))
+    hour = int(given["hour12"])
+    half = given.get("half", "").lower()
+    if not half:
+        return hour
+    return hour % 12 + (12 if half == "pm" else 0)

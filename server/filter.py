@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lines become failures: decode, find the date, cut it out, prefregex, failregexes, ignoreregexes.
+
+Exact and in order.  Knows nothing of files being followed, of counting, or of hosts to be ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+import locale
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.options import JailConf
+from server.conversation import Conversations, Said
+from server.dates import DateDetector, DateHit
+from server.pattern import Id, Pattern, fields_of, id_of, skipped_spans
+from server.records import Failure, JournalBlock, LogBlock
+
+# What follows in a longer line is not looked at: no service writes that much about a login, and a
+# regex's work grows with it.
+LONGEST_LINE = 64 * 1024
+# A date further ahead than this is taken as now: a clock that is wrong, or a made-up line, must not
+# make a failure count until that day comes.
+MOST_AHEAD = 60.0
+# A line without a date has the one of the line before, unless that is older than this.
+LONGEST_LOAN = 60.0
+
+# A line worth looking at: where it stands in its file, its bytes, and which failregexes may match
+# it (None: any).
+Candidate = tuple[int, bytes, Sequence[int] | None]
+
+# Groups that steer the filter and tell nobody anything.
+_INTERNAL = frozenset({"mlfid", "nofail", "mlfgained", "mlfforget", "content"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the filter makes of one line.
+
+    `rule` is the failregex that matched, -1 if none did, and `rules` are all that do.  A line that
+    matched without a `failure` is a helper, or was taken back by the ignoreregex `ignored_by`.
+    `text` is what the regexes saw of it, `date` where its date stood.
+    """
+
+    text: str
+    when: float
+    date: DateHit | None = None
+    rule: int = -1
+    rules: tuple[int, ...] = ()
+    ignored_by: int = -1
+    failure: Failure | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_missed(self) -> bool:
+        return self.rule < 0 and self.ignored_by < 0
+
+    @property
+    def is_helper(self) -> bool:
+        return self.rule >= 0 and self.ignored_by < 0 and self.failure is None
+
+
+@dataclass(slots=True)
+class _Match:
+    """A failregex that matched.  `start` to `end` is where, in the text of all lines joined."""
+
+    rule: int
+    fields: dict[str, str | None]
+    id: Id | None
+    content: str
+    start: int
+    end: int
+    skipped: list[tuple[int, int]]
+
+
+class Filter:
+    """The filter of one jail, and what it has to remember from line to line.
+
+    Raises RegexError, ValueError (date pattern, time zone) or LookupError (encoding).
+    """
+
+    def __init__(self, conf: JailConf) -> None:
+        has_many = conf.max_lines > 1
+        with_names = conf.use_dns != "no"
+        self.prefix: Pattern | None = None
+        if conf.prefregex:
+            self.prefix = Pattern(conf.prefregex, use_dns=with_names, is_multiline=has_many)
+        needs_id = self.prefix is None or not self.prefix.has_id
+        self.rules = tuple(
+            Pattern(text, needs_id=needs_id, use_dns=with_names, is_multiline=has_many)
+            for text in conf.failregex
+        )
+        self.ignore_rules = tuple(
+            Pattern(text, use_dns=with_names, is_multiline=has_many) for text in conf.ignoreregex
+        )
+        self.dates = DateDetector(conf.date_pattern, conf.log_time_zone)
+        self._decode = line_decoder(conf.log_encoding)
+        self._every = tuple(range(len(self.rules)))
+        # With few ignoreregexes they are searched in the whole line as well (that is how
+        # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
+        self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
+        self._talks = Conversations()
+        self._last_dates: dict[str, float] = {}
+        self._max_lines = conf.max_lines
+        self._windows: dict[str, deque[tuple[str, str]]] = {}
+
+    def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
+        """What failed in `block`, in its order."""
+        if isinstance(block, LogBlock):
+            return self.of_candidates(block.path, lines_of(block), now)
+        found = []
+        for when, text in block.entries:
+            line = text[:LONGEST_LINE]
+            failure = self._failure(block.source, -1, line, line, _not_ahead(when, now))
+            if failure is not None:
+                found.append(failure)
+        return found
+
+    def of_candidates(
+        self, path: str, candidates: Iterable[Candidate], now: float
+    ) -> list[Failure]:
+        """What failed in those lines of a file that are worth looking at, in their order."""
+        found = []
+        for offset, data, rules in candidates:
+            line = self._decode(data[:LONGEST_LINE])
+            text, when, _ = self._without_date(path, line, now)
+            failure = self._failure(path, offset, line, text, when, rules)
+            if failure is not None:
+                found.append(failure)
+        return found
+
+    def judge(self, line: str, now: float, when: float | None = None, path: str = "") -> Verdict:
+        """All about one line.  `when` is its time where that does not stand in the line."""
+        line = line[:LONGEST_LINE]
+        if when is not None:
+            return self._verdict(path, -1, line, line, _not_ahead(when, now))
+        text, moment, date = self._without_date(path, line, now)
+        return self._verdict(path, -1, line, text, moment, date)
+
+    def _without_date(self, path: str, line: str, now: float) -> tuple[str, float, DateHit | None]:
+        """`line` without its date, its moment, and where the date stood."""
+        if self.dates.takes_now:
+            return line, now, None
+        hit = self.dates.find(line, now)
+        text = line if hit is None else line[: hit.start] + line[hit.end :]
+        if hit is not None and hit.moment is not None:
+            moment = self._last_dates[path] = _not_ahead(hit.moment, now)
+            return text, moment, hit
+        last = self._last_dates.get(path, now)
+        return text, last if now - last <= LONGEST_LOAN else now, hit
+
+    def _failure(
+        self,
+        path: str,
+        offset: int,
+        line: str,
+        text: str,
+        when: float,
+        rules: Sequence[int] | None = None,
+    ) -> Failure | None:
+        """The failure that `line` makes known; `text` is what it is without its date."""
+        joined = text if self._max_lines == 1 else self._windowed(path, text, line)
+        match = self._match(joined, self._every if rules is None else rules)
+        if match is None:
+            return None
+        lines = (line,) if self._max_lines == 1 else self._taken(path, match)
+        if self._ignoring(joined, match) >= 0:
+            return None
+        return self._told(match, lines, when, path, offset)
+
+    def _verdict(
+        self,
+        path: str,
+        offset: int,
+        line: str,
+        text: str,
+        when: float,
+        date: DateHit | None = None,
+    ) -> Verdict:
+        """As `_failure`, with everything that there is to say."""
+        joined = text if self._max_lines == 1 else self._windowed(path, text, line)
+        match = self._match(joined, self._every)
+        if match is None:
+            return Verdict(joined, when, date)
+        lines = (line,) if self._max_lines == 1 else self._taken(path, match)
+        rules = tuple(
+            rule for rule in self._every if self.rules[rule].search(match.content) is not None
+        )
+        ignored_by = self._ignoring(joined, match)
+        failure = None
+        if ignored_by < 0:
+            failure = self._told(match, lines, when, path, offset)
+        fields = _shown(match.fields)
+        return Verdict(match.content, when, date, match.rule, rules, ignored_by, failure, fields)
+
+    def _match(self, text: str, rules: Iterable[int]) -> _Match | None:
+        """The first of `rules` that matches `text` and has somebody to blame."""
+        content, shift, outer = text, 0, None
+        if self.prefix is not None:
+            outer = self.prefix.search(text)
+            if outer is None:
+                return None
+            if "content" in self.prefix.groups:
+                content, shift = outer["content"] or "", max(outer.start("content"), 0)
+        for rule in rules:
+            match = self.rules[rule].search(content)
+            if match is None:
+                continue
+            fields = fields_of(match)
+            if outer is not None:
+                fields = {**fields_of(outer), **{k: v for k, v in fields.items() if v is not None}}
+            id = id_of(fields)
+            if id is None and fields.get("mlfid") is None:
+                continue
+            skipped = [(start + shift, end + shift) for start, end in skipped_spans(match)]
+            start, end = match.start() + shift, match.end() + shift
+            return _Match(rule, fields, id, content, start, end, skipped)
+        return None
+
+    def _ignoring(self, text: str, match: _Match) -> int:
+        """Which ignoreregex takes `match` back, -1 for none."""
+        for index, pattern in enumerate(self.ignore_rules):
+            if pattern.search(match.content) is not None:
+                return index
+            if self._ignores_lines and pattern.search(text) is not None:
+                return index
+        return -1
+
+    def _told(
+        self, match: _Match, lines: tuple[str, ...], when: float, path: str, offset: int
+    ) -> Failure | None:
+        """The failure that `match` is, or makes known of its conversation."""
+        fields = match.fields
+        is_gain = fields.get("mlfgained") is not None
+        is_helper = is_gain or fields.get("nofail") is not None
+        key = fields.get("mlfid")
+        if key is None:
+            if is_helper or match.id is None:
+                return None
+            id, shown = match.id, _shown(fields)
+        else:
+            is_end = fields.get("mlfforget") is not None
+            said = Said(lines, match.id, _shown(fields), is_helper, is_gain, is_end)
+            told = self._talks.hear(key, said, when)
+            if told is None:
+                return None
+            id, lines, shown = told.id, told.lines, dict(told.fields)
+        return Failure(
+            host=id.text,
+            when=when,
+            lines=lines,
+            is_name=id.is_name,
+            fields=shown,
+            path=path,
+            offset=offset,
+            rule=match.rule,
+        )
+
+    def _windowed(self, path: str, text: str, line: str) -> str:
+        """The last lines of `path` that no failure has taken, `text` being the newest, joined."""
+        window = self._windows.setdefault(path, deque(maxlen=self._max_lines))
+        window.append((text, line))
+        return "\n".join(text for text, _ in window)
+
+    def _taken(self, path: str, match: _Match) -> tuple[str, ...]:
+        """The lines of the window that `match` is made of; they are taken out of it."""
+        window = self._windows[path]
+        taken, left = [], []
+        begin = 0
+        for text, line in window:
+            end = begin + len(text)
+            is_skipped = any(first <= begin and end < last for first, last in match.skipped)
+            if begin < match.end and match.start <= end and not is_skipped:
+                taken.append(line)
+            else:
+                left.append((text, line))
+            begin = end + 1
+        window.clear()
+        window.extend(left)
+        return tuple(taken)
+
+
+def lines_of(block: LogBlock) -> Iterator[Candidate]:
+    """Every line of `block`, for every failregex."""
+    offset = block.start.offset
+    for data in block.data.split(b"\n"):
+        if data:
+            yield offset, data, None
+        offset += len(data) + 1
+
+
+def line_decoder(encoding: str) -> Callable[[bytes], str]:
+    """What makes text of a line's bytes; what cannot be read becomes U+FFFD.
+
+    Raises LookupError for an unknown encoding.  `auto` is the locale's, and UTF-8 where that can do
+    no more than ASCII.
+    """
+    if encoding.lower() == "auto":
+        encoding = locale.getpreferredencoding(False)
+        if codecs.lookup(encoding).name == "ascii":
+            encoding = "utf-8"
+    b"".decode(encoding)  # a codec that does not make text of bytes is refused here
+    name = codecs.lookup(encoding).name
+    if name.startswith(("utf-16", "utf-32")):
+        return _wide_decoder(name)
+    return lambda data: _clean(data.decode(encoding, "replace"))
+
+
+def _wide_decoder(name: str) -> Callable[[bytes], str]:
+    """Of UTF-16 and UTF-32: lines are cut at the byte of a line feed, which is but a part of it."""
+    width = 2 if name.startswith("utf-16") else 4
+    codec = name if name[-2:] in ("le", "be") else ""
+    little, big = f"utf-{width * 8}-le", f"utf-{width * 8}-be"
+    marks = ((codecs.BOM_UTF16_LE, little), (codecs.BOM_UTF16_BE, big))
+    if width == 4:
+        marks = ((codecs.BOM_UTF32_LE, little), (codecs.BOM_UTF32_BE, big))
+    order = codec or little
+
+    def decode(data: bytes) -> str:
+        nonlocal order
+        for mark, of_mark in marks:
+            if data.startswith(mark):
+                data, order = data[width:], codec or of_mark
+        rest = len(data) % width  # of the line feed before this line, or of the one that ends it
+        whole = data[rest:] if order == little else data[: len(data) - rest]
+        return _clean(whole.decode(order, "replace"))
+
+    return decode
+
+
+def _clean(line: str) -> str:
+    """Without line end, and without the NULs that a file has where it was emptied while in use."""
+    return line.strip("\0\r\n") if "\0" in line else line.rstrip("\r\n")
+
+
+def _not_ahead(moment: float, now: float) -> float:
+    return moment if moment <= now + MOST_AHEAD else now
+
+
+def _shown(fields: Mapping[str, str | None]) -> dict[str, Any]:
+    """What a failure tells of `fields`."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None and name not in _INTERNAL and not name.startswith(("_", "skiplines"))
+    }

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The hosts that are never banned: addresses, networks, and any other ids.
+
+Looks nothing up: host names and files among the entries are kept apart for somebody who may.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from common import address
+
+_FILE = "file:"
+_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
+
+
+class IgnoreList:
+    """What `ignoreip` says.
+
+    Networks are kept by length, so asking costs a look into one set for each length in use, however
+    many entries there are.  `names` are the entries that may be host names, `files` the paths of
+    `file:PATH` entries; both are for the caller to resolve, and to hand back with `and_also`.
+    """
+
+    def __init__(self, entries: Iterable[str] = ()) -> None:
+        self._networks: dict[tuple[int, int], set[int]] = {}
+        self._others: set[str] = set()
+        names: dict[str, None] = {}
+        files: dict[str, None] = {}
+        self.entries = tuple(entry.strip() for entry in entries if entry.strip())
+        for entry in self.entries:
+            found = address.network(entry)
+            if found is not None:
+                version, length, first = found
+                self._networks.setdefault((version, length), set()).add(first)
+            elif entry.startswith(_FILE):
+                files[entry.removeprefix(_FILE)] = None
+            else:
+                self._others.add(entry.lower())
+                if _NAME.match(entry):
+                    names[entry] = None
+        self.names = tuple(names)
+        self.files = tuple(files)
+
+    def covers(self, host: str) -> bool:
+        """Whether `host`, an address, a network or any other id, is to be left alone.
+
+        A network is covered only as a whole.
+        """
+        if host.lower() in self._others:
+            return True
+        whole = address.number(host)
+        if whole is not None:
+            version, bits = whole
+            longest = 128
+        else:
+            found = address.network(host) if "/" in host else None
+            if found is None:
+                return False
+            version, longest, bits = found
+        return any(
+            address.first_of(version, length, bits) in firsts
+            for (of, length), firsts in self._networks.items()
+            if of == version and length <= longest
+        )
+
+    def and_also(self, entries: Iterable[str]) -> IgnoreList:
+        """This list with more entries: what names and files stood for."""
+        return IgnoreList((*self.entries, *entries))
+
+    def with_own(self, addresses: Iterable[str]) -> IgnoreList:
+        """This list with the machine's own `addresses`, as `ignoreself` wants it."""
+        return self.and_also((*addresses, "127.0.0.0/8", "::1"))

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The whole server: one configuration, a worker a jail, and what they share.
+
+The configuration has one owner, a thread of its own: whoever wants it changed hands in a function
+from the old to the new, and only the difference is carried out.  Knows no command and no socket.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from common.errors import Fail2banError, UnknownJailError
+from common.logs import Log
+from common.options import Config, DaemonConf, JailConf
+from server.filter import Filter
+from server.plan import Plan, difference
+from server.reader import FileState
+from server.store import Store
+from server.worker import Worker, World, of_filter
+
+log = logging.getLogger("fail2ban.server")
+
+_STOP_PATIENCE = 60.0  # seconds that a jail may take to end its actions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What is open and goes on besides the jails."""
+
+    log: Log
+    open_store: Callable[[DaemonConf], Store]
+
+
+class Server:
+    """Jails, and the daemon's own options."""
+
+    def __init__(
+        self,
+        world: World,
+        backend: Backend,
+        daemon: DaemonConf,
+        pinned: frozenset[str] = frozenset(),
+    ) -> None:
+        self.config = Config(daemon)
+        self.pinned = pinned  # options given on the command line: no configuration changes them
+        self.problems: Mapping[str, str] = {}
+        self.is_stopping = threading.Event()
+        self._world = world
+        self._backend = backend
+        self._workers: dict[str, Worker] = {}
+        self._owner = ThreadPoolExecutor(1, thread_name_prefix="owner")
+
+    # -- configuration -----------------------------------------------------------------------------
+
+    def change(self, edit: Callable[[Config], Config]) -> Config:
+        """Have the configuration changed; if `edit` raises an error, nothing is."""
+        return self._owner.submit(self._change, edit).result()
+
+    def _change(self, edit: Callable[[Config], Config]) -> Config:
+        wanted = edit(self.config)
+        plan = difference(self.config, wanted)
+        filters = self._filters_for(plan)
+        wanted = replace(wanted, daemon=self._set_daemon(plan.daemon, wanted.daemon))
+        self.config = replace(self.config, daemon=wanted.daemon)
+        self._stop(plan.gone)
+        for conf in plan.new:
+            idle = replace(conf, is_started=False)
+            worker = self._workers[conf.name] = Worker(idle, filters[conf.name], self._world)
+            worker.start()
+            worker.change(conf)
+        for conf in plan.changed:
+            self._workers[conf.name].change(conf, filters.get(conf.name))
+        self.config = wanted
+        return wanted
+
+    def _filters_for(self, plan: Plan) -> dict[str, Filter]:
+        """The filters of all that is new or different, made before anything is touched."""
+        running = self.config.jails
+        return {
+            conf.name: Filter(conf)
+            for conf in (*plan.new, *plan.changed)
+            if conf.name not in running or of_filter(running[conf.name]) != of_filter(conf)
+        }
+
+    def _set_daemon(self, fields: tuple[str, ...], wanted: DaemonConf) -> DaemonConf:
+        """Carry out what differs in the daemon's own options; return what they are then."""
+        target = self._backend.log
+        if "log_target" in fields or "syslog_socket" in fields:
+            target.set_target(wanted.log_target, wanted.syslog_socket)
+        if "log_level" in fields:
+            target.set_level(wanted.log_level)
+        if "db_file" in fields:
+            store = self._backend.open_store(wanted)
+            self._world.store.close()
+            self._world = replace(self._world, store=store)
+        elif {"db_purge_age", "db_max_matches"} & set(fields):
+            self._world.store.set_max_matches(wanted.db_max_matches)
+            self._world.store.set_purge_age(wanted.db_purge_age)
+        if "stack_size" in fields:
+            threading.stack_size(wanted.stack_size * 1024)
+        return wanted
+
+    # -- jails -------------------------------------------------------------------------------------
+
+    def worker(self, name: str) -> Worker:
+        """The worker of the jail of that name; UnknownJailError where there is none."""
+        try:
+            return self._workers[name]
+        except (KeyError, TypeError):
+            raise UnknownJailError(name) from None
+
+    def conf(self, name: str) -> JailConf:
+        """How the jail of that name is configured; UnknownJailError where there is none."""
+        try:
+            return self.config.jails[name]
+        except (KeyError, TypeError):
+            raise UnknownJailError(name) from None
+
+    def names(self) -> list[str]:
+        return sorted(self._workers)
+
+    def files(self, name: str) -> list[FileState]:
+        """The log files that a jail follows, and how that goes."""
+        return self._world.reader.files(name)
+
+    def stop_jails(self) -> None:
+        """Stop all jails and forget them."""
+        self.change(lambda config: replace(config, jails={}))
+
+    def _stop(self, names: tuple[str, ...]) -> None:
+        workers = {name: self._workers.pop(name) for name in names}
+        for worker in workers.values():
+            worker.stop()
+        for name, worker in workers.items():
+            if not worker.join(_STOP_PATIENCE):
+                log.error("[%s] does not end; it is left behind", name)
+
+    # -- the rest of the world ---------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self._world.clock()
+
+    def wait(self, seconds: float) -> None:
+        """Let `seconds` pass, or less if the server is to end."""
+        self.is_stopping.wait(seconds)
+
+    def check_log(self, pattern: str) -> None:
+        """Raise FileNotFoundError if no log file is there."""
+        if not os.path.exists(pattern) and not glob.glob(pattern):
+            raise FileNotFoundError(f"File not found: {pattern!r}")
+
+    def reopen_log(self) -> bool:
+        """Open our own log file anew; False if the log is no file."""
+        return self._backend.log.reopen()
+
+    def log_problem(self, text: str) -> None:
+        log.error("%s", text)
+
+    @property
+    def store(self) -> Store:
+        return self._world.store
+
+    def close(self) -> None:
+        """End all jails, and make durable what they left."""
+        started = time.monotonic()
+        self.is_stopping.set()
+        try:
+            self.stop_jails()
+        except Fail2banError:
+            log.exception("the jails did not end as they should")
+        self._owner.shutdown()
+        self._world.reader.stop()
+        self._world.resolver.stop()
+        self._world.store.close()
+        log.info("Exiting Fail2ban after %.1f s", time.monotonic() - started)

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One opened log file: read from any offset, recognise it again, find it beside its old name.
+
+Every read names its offset, so that any number of readers share a descriptor and no state.  Knows
+nothing of rotation as such; what to make of the answers is `tail`'s affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from server.records import Position
+
+BLOCK = 1 << 20  # a block is never longer, nor is a piece of an endless line
+HEAD = 1024  # what of the first line tells one file from another
+MARK = 128  # bytes before a cursor that must still stand there at the next read
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".Z")
+
+
+class NotALog(OSError):
+    """What stands at the path is no regular file, and is never opened: a FIFO would hang us."""
+
+
+class Overwritten(Exception):
+    """The file no longer holds what was read of it: it was truncated, and maybe grew again."""
+
+
+def fingerprint(head: bytes) -> bytes:
+    """A digest of the first line (`HEAD` bytes of it at most); b"" while it is incomplete."""
+    end = head.find(b"\n", 0, HEAD) + 1
+    if not end:
+        if len(head) < HEAD:
+            return b""
+        end = HEAD
+    return blake2b(head[:end], digest_size=16).digest()
+
+
+def whole_lines(data: bytes, is_full: bool) -> int:
+    """How many bytes of `data` are whole lines.  An endless line (`is_full`) is cut where it is."""
+    end = data.rfind(b"\n") + 1
+    return len(data) if is_full and not end else end
+
+
+class Source:
+    """A regular file held open, whatever becomes of its name."""
+
+    def __init__(self, path: str) -> None:
+        """Open `path`, or raise OSError (`NotALog` where it is a directory, device or FIFO)."""
+        self.path = path
+        _regular(path, os.stat(path))
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            self.status = os.fstat(self._fd)
+            _regular(path, self.status)
+            self.fingerprint = fingerprint(os.pread(self._fd, HEAD, 0))
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.device, self.inode = self.status.st_dev, self.status.st_ino
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+    @property
+    def size(self) -> int:
+        """As of the last `has_changed`."""
+        return self.status.st_size
+
+    def has_changed(self) -> bool:
+        """Look again; whether anything was written or cut since the last look."""
+        before, self.status = self.status, os.fstat(self._fd)
+        now = self.status
+        return (before.st_size, before.st_mtime_ns) != (now.st_size, now.st_mtime_ns)
+
+    def begins_as_before(self) -> bool:
+        """Whether the first line is still the one that it was; learns it once it is complete."""
+        head = fingerprint(os.pread(self._fd, HEAD, 0))
+        if not self.fingerprint:
+            self.fingerprint = head
+        return head == self.fingerprint
+
+    def start_over(self) -> None:
+        """Forget what the first line was: it is to be another one."""
+        self.fingerprint = b""
+        self.has_changed()
+        self.begins_as_before()
+
+    def has_mark(self, offset: int, mark: bytes) -> bool:
+        """Whether `mark` still stands right before `offset`."""
+        return not mark or os.pread(self._fd, len(mark), offset - len(mark)) == mark
+
+    def mark_at(self, offset: int) -> bytes:
+        """The bytes right before `offset`."""
+        length = min(MARK, offset)
+        return os.pread(self._fd, length, offset - length)
+
+    def read(self, offset: int, mark: bytes, limit: int = BLOCK) -> bytes:
+        """Up to `limit` bytes from `offset`.  Raises `Overwritten` where `mark` is not before it."""
+        data = os.pread(self._fd, max(0, min(limit, self.size - offset)), offset)
+        # Asked after the read: had the file been cut before or meanwhile, the mark would be gone.
+        if not self.has_mark(offset, mark):
+            raise Overwritten
+        return data
+
+    def last_line_start(self) -> int:
+        """Where the line begins that is being written at the end: the size, if none is."""
+        start = max(0, self.size - BLOCK)
+        end = os.pread(self._fd, self.size - start, start).rfind(b"\n") + 1
+        return start + end if end or not start else self.size
+
+    def is_copy_of(self, other: Source) -> bool:
+        """Whether both hold the same as far as both go, judged by their ends of 64 KiB."""
+        if not self.fingerprint or self.fingerprint != other.fingerprint:
+            return False
+        common = min(os.fstat(self._fd).st_size, os.fstat(other._fd).st_size)
+        length = min(common, 1 << 16)
+        return all(
+            os.pread(self._fd, length, at) == os.pread(other._fd, length, at)
+            for at in (0, common - length)
+        )
+
+    def position(self, offset: int) -> Position:
+        return Position(self.device, self.inode, offset, self.fingerprint)
+
+    def is_at(self, position: Position) -> bool:
+        """Whether `position` is one in this file.
+
+        The device is not asked: its number may be another after the machine was started anew.
+        """
+        return (
+            position.inode == self.inode
+            and position.offset <= self.size
+            and position.fingerprint in (b"", self.fingerprint)
+        )
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+
+class Claims:
+    """Which path reads a file for a jail, so that one with two names is read once.
+
+    As a rule both stand under one glob: auth.log, and what it was renamed to.  The path that came
+    first reads on; the other waits, and goes on where the first one stopped.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[tuple[str, int, int], object] = {}
+        self._wanted: set[tuple[str, int, int]] = set()
+        self._left: dict[tuple[str, int, int], tuple[bytes, int]] = {}
+
+    def take(self, jail: str, source: Source, owner: object) -> int | None:
+        """The offset at which `owner` may read `source` for `jail`; None where another one does."""
+        key = (jail, *source.identity)
+        if self._owners.setdefault(key, owner) is not owner:
+            self._wanted.add(key)
+            return None
+        self._wanted.discard(key)
+        first_line, offset = self._left.pop(key, (b"", 0))
+        return offset if first_line == source.fingerprint and offset <= source.size else 0
+
+    def give_back(self, jail: str, source: Source, owner: object, offset: int) -> None:
+        """`owner` reads it no longer, and has got to `offset`."""
+        key = (jail, *source.identity)
+        if self._owners.get(key) is not owner:
+            return
+        del self._owners[key]
+        if key in self._wanted:
+            self._left[key] = (source.fingerprint, offset)
+
+    def forget(self, jail: str) -> None:
+        """The jail follows nothing any more."""
+        self._owners = {key: owner for key, owner in self._owners.items() if key[0] != jail}
+        self._wanted = {key for key in self._wanted if key[0] != jail}
+        self._left = {key: left for key, left in self._left.items() if key[0] != jail}
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Where a jail stands in one file; `mark` are the bytes before it.
+
+    `seen` is the size at which there was no whole line left, `is_moved` whether the jail was told
+    of a place here, `must_tell` that it is to be told even before there is a line.
+    """
+
+    offset: int = 0
+    mark: bytes = b""
+    seen: int = -1
+    is_moved: bool = False
+    must_tell: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One file that stands, or stood, at the path."""
+
+    source: Source
+    since: float
+    quiet_since: float
+    is_copy: bool = False
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+
+
+def is_compressed(path: str) -> bool:
+    return path.endswith(_COMPRESSED)
+
+
+def is_rotated_name(name: str, original: str) -> bool:
+    """Whether `name` is what a rotated `original` is called: auth.log.1, auth-20250131.log, …"""
+    if is_compressed(name) or name == original:
+        return False
+    if name.startswith(original):
+        return name[len(original)] in ".-_~"
+    stem, dot, suffix = original.rpartition(".")
+    if not stem or not name.startswith(stem) or not name.endswith(dot + suffix):
+        return False
+    middle = name[len(stem) : -len(suffix) - 1]
+    return middle[:1] in (".", "-", "_") and any(c.isdigit() for c in middle)
+
+
+def beside(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """All other regular files in the directory of `path`, the newest first."""
+    found: list[tuple[str, os.stat_result]] = []
+    with contextlib.suppress(OSError), os.scandir(Path(path).parent) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and entry.path != path:
+                    found.append((entry.path, status))
+    yield from sorted(found, key=lambda pair: -pair[1].st_mtime_ns)
+
+
+def open_renamed(path: str, position: Position) -> Source | None:
+    """The file of `position` under another name in the directory of `path`."""
+    for other, status in beside(path):
+        if status.st_ino == position.inode and not is_compressed(other):
+            source = _open_quietly(other)
+            if source is not None and source.is_at(position):
+                return source
+            if source is not None:
+                source.close()
+    return None
+
+
+def open_copy(path: str, first_line: bytes, offset: int, mark: bytes = b"") -> Source | None:
+    """The newest copy, in the same directory, of what `path` held before it was truncated."""
+    original = Path(path).name
+    for other, status in beside(path):
+        if status.st_size < offset or not is_rotated_name(Path(other).name, original):
+            continue
+        source = _open_quietly(other)
+        if source is None:
+            continue
+        if source.fingerprint == first_line and source.has_mark(offset, mark):
+            return source
+        source.close()
+    return None
+
+
+def open_rotated_since(path: str, older: Source, limit: int) -> list[Source]:
+    """What `path` was after `older` and is no longer, in the order of their last lines."""
+    original = Path(path).name
+    paths = [
+        other
+        for other, status in beside(path)
+        if status.st_mtime_ns > older.status.st_mtime_ns
+        and status.st_ino != older.inode
+        and is_rotated_name(Path(other).name, original)
+    ]
+    opened = [_open_quietly(other) for other in reversed(paths[:limit])]
+    return [source for source in opened if source is not None]
+
+
+def _open_quietly(path: str) -> Source | None:
+    try:
+        return Source(path)
+    except OSError:
+        return None
+
+
+def _regular(path: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    for test, kind in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if test(status.st_mode):
+            raise NotALog(0, f"is {kind}, not a log file", path)
+    raise NotALog(0, "is a device, not a log file", path)

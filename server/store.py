@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must survive a crash: bans, counted failures, positions in logs.  One writer thread.
+
+`save` never waits for the disk: it folds a `Progress` into what waits for the writer, who commits
+all that waits in one transaction.  So a position is never durable before its consequences, and
+what waits is bounded by the hosts and files it is about, however slow the disk.  Whatever is wrong
+with the disk stands in `problem`; the writer tries again, and what waits is written then.
+
+Knows no jail's rules: whom to ban, restore or forget others decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as AnswerTimeout
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from common.errors import Fail2banError
+from server.records import Ban, Failure, Position, Progress
+from server.tables import MEMORY, Changes, DamagedError, ForeignError, Tables, set_aside
+
+_log = logging.getLogger("fail2ban.store")
+_T = TypeVar("_T")
+
+_GATHER = 0.05  # seconds that a group stays open for more to join: at most 20 commits a second
+_ANSWER = 30.0  # seconds that a question waits for the writer
+_RETRY = (0.5, 30.0)  # seconds until the disk is tried again: at first, and at most
+_DISK = (sqlite3.Error, OSError, Fail2banError, DamagedError)
+_CONTENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+
+
+class Store:
+    """The database of one server; any thread may call any method.
+
+    `path` is a file, ":memory:" for a database that is not kept, None to keep nothing at all.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        max_matches: int = 10,
+        purge_age: float = 86400,
+        clock: Callable[[], float] = time.time,
+        retry: tuple[float, float] = _RETRY,
+        max_waiting: int = 100_000,
+    ) -> None:
+        self.path = path
+        self.max_matches = max_matches
+        self.purge_age = purge_age
+        self._clock = clock
+        self._retry = retry
+        self._max_waiting = max_waiting
+
+        # What several threads touch, under `_changed`; nobody holds it while the disk works.
+        self._changed = threading.Condition()
+        self._waiting: dict[str, Changes] = {}
+        self._questions: list[Callable[[Tables | None], None]] = []
+        self._history: dict[str, dict[str, tuple[int, float]]] = {}
+        self._number = count()
+        self._waiting_failures = 0
+        self._saved = 0  # how many changes were handed in …
+        self._durable = 0  # … and how many of them, in that order, are on the disk
+        self._is_hurried = False
+        self._is_running = False
+        self._is_closing = False
+
+        # What only the writer touches.
+        self._tables: Tables | None = None
+        self._trouble = ""
+        self._notice = ""
+        self._writer: threading.Thread | None = None
+
+    # -- beginning and end -------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begin.  Raises Fail2banError for what a person has to mend first."""
+        if self.path is None or self._writer is not None:
+            return
+        if self.path != MEMORY:
+            _prepare_place(Path(self.path))
+        self._is_closing = False
+        is_open: Future[None] = Future()
+        self._writer = threading.Thread(
+            target=self._run, args=(is_open,), name="store", daemon=True
+        )
+        self._is_running = True
+        self._writer.start()
+        try:
+            is_open.result()
+        except BaseException:
+            self._writer = None
+            raise
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Write what waits, and end."""
+        if self._writer is None:
+            return
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._writer.join(timeout)
+        if self._writer.is_alive():
+            _log.error("The database %s does not come to an end", self.path)
+        self._writer = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the database; empty if nothing is."""
+        return self._trouble or self._notice
+
+    def set_max_matches(self, number: int) -> None:
+        """Keep so many log lines of each ban that is saved from now on."""
+        self.max_matches = number
+
+    def set_purge_age(self, age: float) -> None:
+        """Keep bans for so many seconds after their end."""
+        self.purge_age = age
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def save(self, progress: Progress) -> None:
+        """Have `progress` written soon; never waits."""
+        if not self._is_running or progress.is_empty:
+            return
+        with self._changed:
+            change = self._waiting.setdefault(progress.jail, Changes())
+            self._fold(progress, change)
+            self._saved += 1
+            if self._waiting_failures > self._max_waiting:
+                self._give_up_failures()
+            self._changed.notify_all()
+
+    def forget(self, jail: str) -> None:
+        """Forget all that is known of `jail`: bans, failures, positions, history."""
+        if not self._is_running:
+            return
+        with self._changed:
+            self._waiting[jail] = Changes(is_forgotten=True)
+            self._history.pop(jail, None)
+            self._count_waiting()
+            self._saved += 1
+            self._changed.notify_all()
+
+    def purge(self, now: float, find_times: Mapping[str, float] | None = None) -> None:
+        """Forget what is long over, soon: bans by `purge_age`, failures by their jail's findtime.
+
+        A host's earlier bans stay as long as a later one runs or is still kept.  Failures of jails
+        that `find_times` does not name go by `purge_age`.
+        """
+        before = now - self.purge_age
+        failures_before = {jail: now - age for jail, age in (find_times or {}).items()}
+
+        def drop(tables: Tables | None) -> None:
+            if tables is not None:
+                self._drop_history(tables.purge(before, failures_before))
+
+        self._ask(drop)
+
+    def sync(self, timeout: float | None = 10.0) -> bool:
+        """Wait until everything saved so far is durable; False if it is not after `timeout`."""
+        if not self._is_running:
+            return self.path is None
+        with self._changed:
+            wanted = self._saved
+            self._is_hurried = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._durable >= wanted, timeout)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def positions(self, jail: str) -> dict[str, Position | str]:
+        """How far the logs of `jail` were read: path to Position, or journal to cursor."""
+        return self._answer({}, lambda tables: tables.positions(jail))
+
+    def bans(self, jail: str, now: float, limit: int | None = None) -> list[Ban]:
+        """The bans of `jail` that run on after `now`, oldest first; of too many, the newest."""
+        return self._answer([], lambda tables: tables.bans(jail, now, limit))
+
+    def failures(self, jail: str, since: float) -> list[Failure]:
+        """The failures from `since` on that still count, in the order in which they were saved."""
+        return self._answer([], lambda tables: tables.failures(jail, since))
+
+    def history(self, host: str, jail: str | None = None) -> tuple[int, float]:
+        """How many bans `host` has had, in `jail` or in all, and when the last began (0: never).
+
+        Answered from memory at once, since a decision waits for it: some 200 bytes a host kept.
+        """
+        with self._changed:
+            jails = self._history.values() if jail is None else [self._history.get(jail, {})]
+            known = [bans[host] for bans in jails if host in bans]
+        return sum(total for total, _ in known), max((last for _, last in known), default=0.0)
+
+    # -- what waits (under `_changed`) -------------------------------------------------------------
+
+    def _fold(self, progress: Progress, change: Changes) -> None:
+        for host in progress.settled:
+            self._waiting_failures -= len(change.failed.get(host, ()))
+            change.settle(host)
+        for failure in progress.failed:
+            change.failed.setdefault(failure.host, []).append((next(self._number), failure))
+        self._waiting_failures += len(progress.failed)
+        known = self._history.setdefault(progress.jail, {})
+        for ban in progress.banned:
+            total, last = known.get(ban.host, (0, None))
+            if ban.since != last:  # else the one that is known goes on for another time
+                total += 1
+            known[ban.host] = total, ban.since
+            change.ban(self._bounded(ban), total)
+        if progress.lifted:
+            change.lifted.update(dict.fromkeys(progress.lifted, self._clock()))
+        change.positions.update(progress.positions)
+
+    def _bounded(self, ban: Ban) -> Ban:
+        if len(ban.matches) <= self.max_matches:
+            return ban
+        return replace(ban, matches=ban.matches[-self.max_matches :] if self.max_matches else ())
+
+    def _count_waiting(self) -> None:
+        self._waiting_failures = sum(
+            len(failures)
+            for change in self._waiting.values()
+            for failures in change.failed.values()
+        )
+
+    def _give_up_failures(self) -> None:
+        """Memory has an end: of failures that cannot be written the older half is given up."""
+        numbers = sorted(
+            number
+            for change in self._waiting.values()
+            for failures in change.failed.values()
+            for number, _ in failures
+        )
+        first = numbers[len(numbers) // 2]
+        for change in self._waiting.values():
+            for host, failures in list(change.failed.items()):
+                change.failed[host] = [one for one in failures if one[0] >= first]
+                if not change.failed[host]:
+                    del change.failed[host]
+        self._count_waiting()
+        _log.error(
+            "The database %s is too slow or out of order; %d counted failures will not be kept",
+            self.path,
+            len(numbers) // 2,
+        )
+
+    def _take_waiting(self) -> tuple[dict[str, Changes], int]:
+        with self._changed:
+            group, self._waiting = self._waiting, {}
+            self._waiting_failures = 0
+            return group, self._saved
+
+    def _put_back(self, group: dict[str, Changes]) -> None:
+        with self._changed:
+            for jail, later in self._waiting.items():
+                group[jail] = group[jail].followed_by(later) if jail in group else later
+            self._waiting = group
+            self._count_waiting()
+
+    def _drop_history(self, hosts: list[str]) -> None:
+        with self._changed:
+            for jail, known in self._history.items():
+                anew = self._waiting[jail].banned if jail in self._waiting else {}
+                for host in hosts:
+                    if host not in anew:
+                        known.pop(host, None)
+
+    # -- questions to the writer -------------------------------------------------------------------
+
+    def _ask(self, question: Callable[[Tables | None], None]) -> None:
+        with self._changed:
+            if self._is_running:
+                self._questions.append(question)
+                self._changed.notify_all()
+                return
+        question(None)
+
+    def _answer(self, nothing: _T, read: Callable[[Tables], _T]) -> _T:
+        """What `read` gives once all that waits is written; `nothing` if the disk does not answer."""
+        answer: Future[_T] = Future()
+
+        def ask(tables: Tables | None) -> None:
+            try:
+                answer.set_result(nothing if tables is None else read(tables))
+            except sqlite3.Error as error:
+                answer.set_exception(error)
+                raise
+            except Exception as error:  # it is raised where somebody waits for the answer
+                answer.set_exception(error)
+
+        self._ask(ask)
+        try:
+            return answer.result(_ANSWER)
+        except (sqlite3.Error, AnswerTimeout) as error:
+            _log.error("The database %s cannot be read: %s", self.path, error or "no answer")
+            return nothing
+
+    # -- the writer's thread -----------------------------------------------------------------------
+
+    def _run(self, is_open: Future[None]) -> None:
+        try:
+            self._begin(is_open)
+            self._work()
+        except Exception:
+            _log.exception("The database %s is given up", self.path)
+            self._trouble = "given up after an unforeseen error; see the log"
+        finally:
+            with self._changed:
+                self._is_running = False
+                questions, self._questions = self._questions, []
+            for question in questions:
+                question(None)
+            if self._tables is not None:
+                self._tables.close()
+                self._tables = None
+
+    def _begin(self, is_open: Future[None]) -> None:
+        try:
+            self._connect()
+        except PermissionError as error:
+            assert self.path is not None
+            is_open.set_exception(_no_place(Path(self.path), error))
+        except ForeignError as error:
+            is_open.set_exception(error)
+        except _DISK as error:
+            self._fail(error)
+        if not is_open.done():
+            is_open.set_result(None)
+
+    def _work(self) -> None:
+        pause = 0.0
+        is_closing = False
+        while not is_closing:
+            is_closing = self._wait(pause)
+            if self._attempt():
+                pause = 0.0
+            else:
+                first, most = self._retry
+                pause = min(pause * 2 or first, most)
+        if self._waiting:
+            _log.error("The database %s ends without the last changes", self.path)
+
+    def _wait(self, pause: float) -> bool:
+        """Wait for work, or for `pause` after a failure; whether this is the end."""
+        with self._changed:
+            if pause:
+                self._changed.wait_for(self._is_urgent, pause)
+            else:
+                self._changed.wait_for(lambda: self._waiting or self._is_urgent())
+                self._changed.wait_for(self._is_urgent, _GATHER)
+            self._is_hurried = False
+            return self._is_closing
+
+    def _is_urgent(self) -> bool:
+        return bool(self._questions) or self._is_hurried or self._is_closing
+
+    def _attempt(self) -> bool:
+        """Write what waits and answer what is asked; whether that went well."""
+        with self._changed:
+            questions, self._questions = self._questions, []
+        is_well = self._guarded(self._write)
+        for question in questions:  # where writing failed, reading may do
+            is_well &= self._guarded(partial(self._put, question))
+        return is_well
+
+    def _put(self, question: Callable[[Tables | None], None]) -> None:
+        question(self._tables)
+
+    def _guarded(self, work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except _DISK as error:
+            self._fail(error)
+            return False
+        return True
+
+    def _write(self) -> None:
+        if self._tables is None:
+            self._connect()
+        elif not self._tables.is_in_place:
+            self._note(f"{self.path} was taken away and is written anew")
+            self._tables.write_anew()
+        assert self._tables is not None
+        group, number = self._take_waiting()
+        try:
+            if group:
+                self._tables.write(group)
+        except (*_CONTENT, ValueError, TypeError, OverflowError):
+            # It would fail for ever, and hold up all that comes after it.
+            _log.exception("The database %s cannot hold a change, which is lost", self.path)
+            self._notice = "a change could not be kept; see the log"
+        except BaseException:
+            self._put_back(group)
+            raise
+        if self._trouble:
+            _log.warning("The database %s is in order again", self.path)
+            self._trouble = ""
+        with self._changed:
+            self._durable = number
+            self._changed.notify_all()
+
+    def _connect(self) -> None:
+        """Open the file; a damaged one is set aside, and what can be read of its bans kept."""
+        assert self.path is not None
+        try:
+            self._tables = Tables(self.path)
+        except DamagedError as error:
+            aside = set_aside(self.path)
+            self._note(f"{self.path} was unusable ({error}); it is kept as {aside}")
+            self._tables = Tables(self.path)
+            self._tables.salvage(aside)
+        self._learn(self._tables)
+
+    def _learn(self, tables: Tables) -> None:
+        """Take up how often hosts were banned, as far as it is not known already."""
+        with self._changed:
+            for jail, host, total, last in tables.history():
+                self._history.setdefault(jail, {}).setdefault(host, (total, last))
+
+    def _fail(self, error: Exception) -> None:
+        """Note what is wrong, and let go of the file: the next attempt opens it anew."""
+        text = _in_words(error)
+        if text != self._trouble:
+            _log.error("The database %s is out of order: %s. It is tried again", self.path, text)
+        self._trouble = text
+        if self.path != MEMORY and self._tables is not None:
+            self._tables.close()
+            self._tables = None
+
+    def _note(self, text: str) -> None:
+        self._notice = text
+        _log.error("The database %s", text)
+
+
+def _prepare_place(path: Path) -> None:
+    """Make the directory of `path` if it is missing, one level of it."""
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise Fail2banError(f"the database {path} is no file; set dbfile to another path")
+    except OSError as error:
+        raise _no_place(path, error) from None
+
+
+def _no_place(path: Path, error: OSError) -> Fail2banError:
+    return Fail2banError(
+        f"the database {path} cannot be kept there: {error.strerror};"
+        " set dbfile to another path, or to None for no database"
+    )
+
+
+_WORDS = {
+    sqlite3.SQLITE_BUSY: "another program has locked it",
+    sqlite3.SQLITE_LOCKED: "another program has locked it",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_PERM: "it is read-only",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_IOERR: "the disk does not read or write it",
+}
+
+
+def _in_words(error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    text = _WORDS.get(code & 0xFF) if code is not None else None
+    return f"{text} ({error})" if text else str(error)

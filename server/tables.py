@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The database file: which tables it has, and how records become rows and rows records.
+
+One connection, used by one thread at a time.  Knows no threads, no retries and no jail's rules.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.errors import Fail2banError
+from server.records import Ban, Failure, Position
+
+VERSION = 1
+MEMORY = ":memory:"
+_TAILS = ("-wal", "-shm", "-journal")  # what SQLite keeps beside the file
+_NOBODY = (0, 0)
+_WAIT = 1.0  # seconds that a statement waits for another program's lock
+
+# A ban's row is its host's newest ban in that jail; `total` is how many there were.
+# `ended` is when it was lifted; as long as it is NULL, the ban runs until `since + seconds`.
+# "For ever" is -1 second.  Numbers of files exceed SQLite's 63 bits on some file systems: text.
+_SCHEMA = """
+CREATE TABLE ban (
+    jail TEXT, host TEXT, since REAL NOT NULL, seconds REAL NOT NULL, ended REAL,
+    failures INTEGER NOT NULL, count INTEGER NOT NULL, total INTEGER NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (jail, host)
+) WITHOUT ROWID;
+CREATE INDEX ban_host ON ban (host);
+CREATE TABLE failure (
+    id INTEGER PRIMARY KEY, jail TEXT, host TEXT, moment REAL NOT NULL, attempts INTEGER NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX failure_host ON failure (jail, host);
+CREATE TABLE position (
+    jail TEXT, path TEXT, device TEXT, inode TEXT, offset INTEGER, fingerprint BLOB, cursor TEXT,
+    PRIMARY KEY (jail, path)
+) WITHOUT ROWID;
+"""
+_INSERT_BAN = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)"
+_END = "COALESCE(ended, CASE WHEN seconds < 0 THEN 9e999 ELSE since + seconds END)"
+
+
+class DamagedError(Exception):
+    """The file is no database that can be used: damaged, or of a version yet to come."""
+
+
+class ForeignError(Fail2banError):
+    """The file is the database of another program."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one jail has to have written, as net effect.
+
+    Written in this order: forget everything of the jail, settle hosts, then failures (with their
+    place in the order of all), bans (with the number of the host's bans), lifted bans (with the
+    moment), positions.
+    """
+
+    is_forgotten: bool = False
+    settled: dict[str, None] = field(default_factory=dict)
+    failed: dict[str, list[tuple[int, Failure]]] = field(default_factory=dict)
+    banned: dict[str, tuple[Ban, int]] = field(default_factory=dict)
+    lifted: dict[str, float] = field(default_factory=dict)
+    positions: dict[str, Position | str] = field(default_factory=dict)
+
+    def settle(self, host: str) -> None:
+        self.failed.pop(host, None)
+        self.settled[host] = None
+
+    def ban(self, ban: Ban, total: int) -> None:
+        self.lifted.pop(ban.host, None)
+        self.banned[ban.host] = ban, total
+
+    def followed_by(self, later: Changes) -> Changes:
+        """This and then `later`, as one."""
+        if later.is_forgotten:
+            return later
+        for host in later.settled:
+            self.settle(host)
+        for host, failures in later.failed.items():
+            self.failed.setdefault(host, []).extend(failures)
+        for ban, total in later.banned.values():
+            self.ban(ban, total)
+        self.lifted.update(later.lifted)
+        self.positions.update(later.positions)
+        return self
+
+
+class Tables:
+    """An open database.  Every error of SQLite's passes through as `sqlite3.Error`."""
+
+    def __init__(self, path: str) -> None:
+        """Open `path`, making what is missing.  Raises DamagedError or ForeignError."""
+        self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        if self.path != MEMORY:
+            _make_private(self.path)
+        self._db = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)
+        try:
+            self._identity = self._who()
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise DamagedError(str(error)) if is_damage(error) else error from None
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file at `path` still is the one that was opened."""
+        return self._identity == self._who()
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def write(self, changes: Mapping[str, Changes]) -> None:
+        """Make `changes` (by jail) durable, together or not at all."""
+        with self._transaction():
+            for jail, change in changes.items():
+                self._write_jail(jail, change)
+            self._insert_failures(
+                (_key(jail), number, failure)
+                for jail, change in changes.items()
+                for failures in change.failed.values()
+                for number, failure in failures
+            )
+
+    def purge(self, before: float, failures_before: Mapping[str, float]) -> list[str]:
+        """Drop what is older; the hosts of which no ban is left.
+
+        A host's bans stay as long as one of them ended after `before`, or has not ended: they
+        decide how long its next one is.
+        """
+        with self._transaction():
+            gone = self._db.execute(
+                f"SELECT host FROM ban GROUP BY host HAVING max({_END}) < ?", (before,)
+            ).fetchall()
+            self._db.executemany("DELETE FROM ban WHERE host = ?", gone)
+            for (jail,) in self._db.execute("SELECT DISTINCT jail FROM failure").fetchall():
+                limit = failures_before.get(_text(jail), before)
+                self._db.execute("DELETE FROM failure WHERE jail = ? AND moment < ?", (jail, limit))
+        return [_text(host) for (host,) in gone]
+
+    def write_anew(self) -> None:
+        """Put a copy of all there is to where the file was; it has been taken away."""
+        if self._who() == _NOBODY:
+            for tail in _TAILS:  # a new file must not meet the old one's log
+                Path(self.path + tail).unlink(missing_ok=True)
+            _make_private(self.path)
+            with closing(sqlite3.connect(self.path)) as copy:
+                self._db.backup(copy)
+        self._db.close()
+        self._open()
+
+    def salvage(self, path: str) -> None:
+        """Take over the bans that can still be read from a damaged database."""
+        bans: list[tuple[Any, ...]] = []
+        uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+        with (
+            suppress(sqlite3.Error, ValueError, TypeError, KeyError),
+            closing(sqlite3.connect(uri, uri=True, timeout=_WAIT)) as damaged,
+        ):
+            for jail, *row, total in damaged.execute(
+                "SELECT jail, host, since, seconds, failures, count, data, total FROM ban"
+                " WHERE ended IS NULL"
+            ):
+                bans.append(_row_of_ban(_ban_of_row(_text(jail), *row), int(total)))
+        with self._transaction():
+            self._db.executemany(_INSERT_BAN, bans)
+
+    def _write_jail(self, jail: str, change: Changes) -> None:
+        run, many, name = self._db.execute, self._db.executemany, _key(jail)
+        if change.is_forgotten:
+            for table in ("ban", "failure", "position"):
+                run(f"DELETE FROM {table} WHERE jail = ?", (name,))
+        many(
+            "DELETE FROM failure WHERE jail = ? AND host = ?",
+            ((name, _key(host)) for host in change.settled),
+        )
+        many(
+            _INSERT_BAN,
+            (_row_of_ban(ban, total) for ban, total in change.banned.values()),
+        )
+        many(
+            "UPDATE ban SET ended = CASE WHEN seconds < 0 THEN ?1 ELSE min(?1, since + seconds) END"
+            " WHERE jail = ?2 AND host = ?3 AND ended IS NULL",
+            ((moment, name, _key(host)) for host, moment in change.lifted.items()),
+        )
+        many(
+            "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (_row_of_position(name, path, at) for path, at in change.positions.items()),
+        )
+
+    def _insert_failures(self, rows: Iterable[tuple[str | bytes, int, Failure]]) -> None:
+        self._db.executemany(
+            "INSERT INTO failure (jail, host, moment, attempts, data) VALUES (?, ?, ?, ?, ?)",
+            (
+                (jail, _key(one.host), one.when, one.attempts, _data_of_failure(one))
+                for jail, _, one in sorted(rows, key=lambda row: row[1])
+            ),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite itself has rolled back after some errors
+                self._db.execute("ROLLBACK")
+            raise
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def positions(self, jail: str) -> dict[str, Position | str]:
+        rows = self._db.execute(
+            "SELECT path, device, inode, offset, fingerprint, cursor FROM position WHERE jail = ?",
+            (_key(jail),),
+        )
+        return {
+            _text(path): _text(cursor)
+            if cursor is not None
+            else Position(int(device), int(inode), offset, fingerprint)
+            for path, device, inode, offset, fingerprint, cursor in rows
+        }
+
+    def bans(self, jail: str, now: float, limit: int | None) -> list[Ban]:
+        """The bans that run on after `now`, oldest first; of too many, the newest."""
+        rows = self._db.execute(
+            "SELECT host, since, seconds, failures, count, data FROM ban"
+            f" WHERE jail = ? AND ended IS NULL AND {_END} > ? ORDER BY since DESC, host DESC LIMIT ?",
+            (_key(jail), now, -1 if limit is None else limit),
+        )
+        return [_ban_of_row(jail, *row) for row in rows][::-1]
+
+    def failures(self, jail: str, since: float) -> list[Failure]:
+        """The counted failures from `since` on, in the order in which they were saved."""
+        rows = self._db.execute(
+            "SELECT host, moment, attempts, data FROM failure"
+            " WHERE jail = ? AND moment >= ? ORDER BY id",
+            (_key(jail), since),
+        )
+        return [_failure_of_row(*row) for row in rows]
+
+    def history(self) -> Iterator[tuple[str, str, int, float]]:
+        """Jail, host, number of its bans there, beginning of the last: all of them."""
+        for jail, host, total, since in self._db.execute(
+            "SELECT jail, host, total, since FROM ban"
+        ):
+            yield _text(jail), _text(host), total, since
+
+    # -- the file ----------------------------------------------------------------------------------
+
+    def _who(self) -> tuple[int, int] | None:
+        if self.path == MEMORY:
+            return None
+        try:
+            status = Path(self.path).stat()
+        except OSError:
+            return _NOBODY
+        return status.st_dev, status.st_ino
+
+    def _prepare(self) -> None:
+        run = self._db.execute
+        run("PRAGMA trusted_schema = OFF")
+        (version,) = run("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if version > VERSION and "ban" in tables:
+            raise DamagedError(f"made by a later release (its version is {version})")
+        if tables and version != VERSION and "fail2banDb" not in tables:
+            raise ForeignError(f"{self.path} is the database of another program")
+        # WAL, and FULL: a commit returns when the disk has it.  NORMAL would keep the order, too,
+        # but lose at a power cut what `sync` had called durable; nothing waits for the writer.
+        if run("PRAGMA journal_mode").fetchone()[0] != "wal":
+            run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run(f"PRAGMA journal_size_limit = {16 << 20}")
+        if version == VERSION:
+            (verdict,) = run("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise DamagedError(verdict)
+            return
+        if "fail2banDb" in tables:
+            self._back_up()
+        with self._transaction():
+            for statement in _SCHEMA.split(";"):
+                run(statement)
+            if "fail2banDb" in tables:
+                self._take_over(tables)
+            run(f"PRAGMA user_version = {VERSION}")
+
+    def _back_up(self) -> None:
+        """Keep a copy of a database of fail2ban 1 as it was."""
+        copy = _free_name(f"{self.path}.fail2ban-1")
+        _make_private(copy)
+        with closing(sqlite3.connect(copy)) as backup:
+            self._db.backup(backup)
+
+    def _take_over(self, tables: set[str]) -> None:
+        """Make what fail2ban 1 kept (schema 4) our own: bans and how many there were of a host.
+
+        Where it had read its logs to is told there by another digest, and is left.
+        """
+        rows = {}
+        if "bans" in tables:
+            query = (
+                "SELECT jail, ip, timeofban, bantime, bancount, data FROM bans ORDER BY timeofban"
+            )
+            for row in self._db.execute(query):
+                rows[row[:2]] = row
+        if "bips" in tables:
+            for row in self._db.execute(
+                "SELECT jail, ip, timeofban, bantime, bancount, data FROM bips"
+            ):
+                rows[row[:2]] = row
+        bans = [ban for row in rows.values() if (ban := _ban_of_old_row(*row))]
+        self._db.executemany(
+            _INSERT_BAN,
+            (_row_of_ban(ban, ban.count) for ban in bans),
+        )
+        for table in ("bips", "bans", "logs", "jails", "fail2banDb"):
+            self._db.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether `error` says that the file itself is beyond use."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: str) -> str:
+    """Give the database at `path`, with what belongs to it, another name; the new name."""
+    aside = _free_name(f"{path}.damaged")
+    for tail in _TAILS:
+        with suppress(FileNotFoundError):
+            Path(path + tail).rename(aside + tail)
+    Path(path).rename(aside)
+    return aside
+
+
+def _free_name(stem: str) -> str:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name, number = f"{stem}-{stamp}", 1
+    while os.path.lexists(name):
+        number += 1
+        name = f"{stem}-{stamp}.{number}"
+    return name
+
+
+def _make_private(path: str) -> None:
+    """Make the file at `path`, for its owner only, unless it exists."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+# -- records and rows ------------------------------------------------------------------------------
+
+
+def _key(text: str) -> str | bytes:
+    """`text` for a column; names of files may hold what is no Unicode, and then become bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def _text(key: str | bytes) -> str:
+    return key.decode("utf-8", "surrogatepass") if isinstance(key, bytes) else key
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, default=str, separators=(",", ":"))
+
+
+def _row_of_ban(ban: Ban, total: int) -> tuple[Any, ...]:
+    seconds = -1.0 if math.isinf(ban.seconds) else max(ban.seconds, 0.0)
+    data = _json({"matches": ban.matches, "fields": dict(ban.fields)})
+    return _key(ban.jail), _key(ban.host), ban.since, seconds, ban.failures, ban.count, total, data
+
+
+def _ban_of_row(
+    jail: str, host: str | bytes, since: float, seconds: float, failures: int, count: int, data: str
+) -> Ban:
+    more = json.loads(data)
+    length = math.inf if seconds < 0 else seconds
+    matches = tuple(more["matches"])
+    return Ban(jail, _text(host), since, length, matches, failures, count, more["fields"])
+
+
+def _ban_of_old_row(
+    jail: Any, host: Any, since: Any, seconds: Any, count: Any, data: Any
+) -> Ban | None:
+    """A ban of fail2ban 1; None if the row makes no sense."""
+    try:
+        more = json.loads(data or "{}")
+        lines = more.get("matches") or []
+        matches = tuple("".join(map(str, x)) if isinstance(x, list) else str(x) for x in lines)
+        length = math.inf if float(seconds) < 0 else float(seconds)
+        failures = int(more.get("failures") or 0)
+        return Ban(
+            str(jail), str(host), float(since), length, matches, failures, max(int(count), 1)
+        )
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _data_of_failure(failure: Failure) -> str:
+    """What of a failure has no column of its own; what is as in most is left out."""
+    data: dict[str, Any] = {"lines": failure.lines}
+    if failure.fields:
+        data["fields"] = dict(failure.fields)
+    if failure.is_name:
+        data["is_name"] = True
+    if failure.path:
+        data["path"] = failure.path
+    if failure.offset != -1:
+        data["offset"] = failure.offset
+    if failure.rule != -1:
+        data["rule"] = failure.rule
+    return _json(data)
+
+
+def _failure_of_row(host: str | bytes, moment: float, attempts: int, data: str) -> Failure:
+    more = json.loads(data)
+    more["lines"] = tuple(more["lines"])
+    return Failure(host=_text(host), when=moment, attempts=attempts, **more)
+
+
+def _row_of_position(jail: str | bytes, path: str, at: Position | str) -> tuple[Any, ...]:
+    if isinstance(at, str):
+        return jail, _key(path), None, None, None, None, _key(at)
+    return jail, _key(path), str(at.device), str(at.inode), at.offset, at.fingerprint, None

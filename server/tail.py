@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One log path, through all files that stand there one after the other.
+
+A file that was renamed or deleted stays open as an older *generation*: its service may go on writing
+to it for a while.  Each jail has a cursor of its own in each generation, so that a slow jail holds
+up no other; cursors at the same place share one read.  Nothing here waits, starts threads or knows
+inotify: `check` looks at what stands at the path, `read` hands out what can be had.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from server.records import LogBlock, Position
+from server.source import (
+    BLOCK,
+    MARK,
+    Claims,
+    Cursor,
+    Generation,
+    NotALog,
+    Overwritten,
+    Source,
+    open_copy,
+    open_renamed,
+    open_rotated_since,
+    whole_lines,
+)
+
+log = logging.getLogger("fail2ban.tail")
+
+GRACE = 300.0  # how long an older file stays quiet before it is let go
+ABANDONED = 3600.0  # the same where no newer file has come
+_ALERT = 60.0  # how long an older file is looked at often; after that as any other
+OLDER = 8  # older files held open for one path
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """How it stands with one followed log of one jail.
+
+    `position` is None while nothing is read of it.  A glob that matches nothing is a missing file.
+    """
+
+    path: str
+    is_missing: bool
+    problem: str = ""
+    position: Position | None = None
+    size: int = 0
+
+
+class Inbox:
+    """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more."""
+
+    def __init__(self, jail: str, deliver: Callable[[LogBlock], bool]) -> None:
+        self.jail = jail
+        self.deliver = deliver
+        self.is_full = False
+
+    def offer(self, block: LogBlock) -> bool:
+        try:
+            self.is_full = not self.deliver(block)
+        except Exception:  # one jail's fault must not end the reading of the others
+            log.exception("[%s] failed to take lines of %s", self.jail, block.path)
+            self.is_full = True
+        return not self.is_full
+
+
+@dataclass(slots=True)
+class Member:
+    """A jail that follows the path, and what is known of where it shall begin."""
+
+    inbox: Inbox
+    resume: Position | None
+    is_tail: bool
+    is_globbed: bool
+
+
+class Tail:
+    """All that is read at one path, for all jails that follow it."""
+
+    def __init__(
+        self,
+        path: str,
+        claims: Claims | None = None,
+        originals: Callable[[str], Iterable[Tail]] = lambda jail: (),
+    ) -> None:
+        """`originals(jail)`: the tails, of the same glob, of which this one's file may be a copy."""
+        self.path = path
+        self.is_missing = False
+        self.problem = ""
+        self._read_problem = ""  # stays until a read succeeds, not only until the file opens
+        self.reads = 0  # blocks read, however many jails got them
+        self._claims = claims or Claims()
+        self._originals = originals
+        self._members: dict[str, Member] = {}
+        self._older: list[Generation] = []
+        self._current: Generation | None = None
+        self._pause = _FIRST_PAUSE
+
+    # -- who follows -----------------------------------------------------------------------------
+
+    def add(
+        self,
+        inbox: Inbox,
+        position: Position | None = None,
+        is_tail: bool = False,
+        is_globbed: bool = False,
+    ) -> None:
+        """Follow for the jail of `inbox`: from `position`, else from the tail or the head."""
+        self._members[inbox.jail] = Member(inbox, position, is_tail, is_globbed)
+
+    def remove(self, jail: str) -> None:
+        if self._members.pop(jail, None) is None:
+            return
+        for generation in self._generations:
+            self._withdraw(jail, generation)
+        if not self._members:
+            for generation in self._generations:
+                self._close(generation)
+
+    @property
+    def jails(self) -> set[str]:
+        return set(self._members)
+
+    def state(self, jail: str) -> FileState:
+        held = [one for one in self._generations if jail in one.cursors]
+        position = self._members[jail].resume
+        if held:
+            position = held[-1].source.position(held[-1].cursors[jail].offset)
+        size = self._current.source.size if self._current else 0
+        return FileState(self.path, self.is_missing, self.problem, position, size)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no file, and nothing left of one."""
+        return self.is_missing and not self._generations
+
+    @property
+    def has_older(self) -> bool:
+        return bool(self._older)
+
+    def patience(self, now: float) -> float | None:
+        """After how many seconds to `check` again, even if nothing is heard of; None: no hurry."""
+        if self.problem:
+            return self._pause
+        is_waiting = self._current is not None and len(self._current.cursors) < len(self._members)
+        is_full = any(member.inbox.is_full for member in self._members.values())
+        is_busy = any(one.is_copy or now - one.quiet_since < _ALERT for one in self._older)
+        return _FIRST_PAUSE if is_waiting or is_full or is_busy else None
+
+    # -- what stands at the path -----------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Look at the path: open what is new there, notice what was cut, let go what is over."""
+        problem = ""
+        try:
+            self._look(now)
+        except (OSError, ValueError) as error:  # ValueError: a path that none can have
+            if isinstance(error, NotALog):
+                self._set_aside(now)
+            self.is_missing = False
+            problem = _text(error)
+        for generation in self._generations:
+            try:
+                self._notice_changes(generation, now)
+            except OSError as error:
+                problem = self._fail(generation, error)
+        self._admit(now)
+        self._let_go(now)
+        self._say(problem or self._read_problem)
+
+    def _look(self, now: float) -> None:
+        try:
+            status = os.stat(self.path)
+            identity = status.st_dev, status.st_ino
+            if self._current is not None and self._current.source.identity == identity:
+                self.is_missing = False
+                return
+            source = None if self._find(identity) else Source(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.is_missing:
+                log.info("%s is not there; waiting for it", self.path)
+            self.is_missing = True
+            self._read_problem = ""
+            self._set_aside(now)
+            for member in self._members.values():
+                member.is_tail = False  # all that will stand there is new
+            return
+        if self.is_missing:
+            log.info("%s is there", self.path)
+        elif self._current is not None:
+            log.info("%s was rotated", self.path)
+        self.is_missing = False
+        self._set_aside(now)
+        self._current = Generation(source, now, now) if source else self._find(identity)
+        self._older = [one for one in self._older if one is not self._current]
+
+    def _find(self, identity: tuple[int, int]) -> Generation | None:
+        """An older file; one may be renamed back."""
+        return next((one for one in self._older if one.source.identity == identity), None)
+
+    def _set_aside(self, now: float) -> None:
+        if self._current is not None:
+            self._current.quiet_since = max(self._current.quiet_since, now)
+            self._older.append(self._current)
+            self._current = None
+
+    @property
+    def _generations(self) -> list[Generation]:
+        """The oldest first."""
+        return [*self._older, self._current] if self._current else list(self._older)
+
+    def _notice_changes(self, generation: Generation, now: float) -> None:
+        source, size = generation.source, generation.source.size
+        if not source.has_changed():
+            return
+        generation.quiet_since = now
+        cursors = generation.cursors.values()
+        if (
+            any(cursor.offset > source.size for cursor in cursors)
+            or not source.begins_as_before()
+            or any(not source.has_mark(cursor.offset, cursor.mark) for cursor in cursors)
+        ):
+            self._start_over(generation, size, now)
+
+    def _start_over(self, generation: Generation, size: int, now: float) -> None:
+        """The file was truncated; what it held, up to `size`, may stand in a copy."""
+        source, cursors = generation.source, generation.cursors
+        log.info("%s was truncated", self.path)
+        marks = [(cursor.offset, cursor.mark) for cursor in cursors.values()]
+        copy = open_copy(self.path, source.fingerprint, *min(marks)) if marks else None
+        if copy is not None and self._find(copy.identity):
+            copy.close()
+            copy = None
+        if copy is not None:
+            older = Generation(copy, now, now, is_copy=True)
+            for jail, cursor in cursors.items():
+                self._place(jail, older, min(cursor.offset, copy.size))
+            self._older.insert(self._index(generation), older)
+        elif marks and (lost := size - min(marks)[0]) > 0:
+            log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
+        generation.cursors = {jail: Cursor() for jail in cursors}
+        source.start_over()
+
+    def _index(self, generation: Generation) -> int:
+        return next((i for i, one in enumerate(self._older) if one is generation), len(self._older))
+
+    def _fail(self, generation: Generation, error: OSError) -> str:
+        """Give the file up for now; what cannot be read on is opened anew, at the same place."""
+        if generation is self._current:
+            for jail, cursor in generation.cursors.items():
+                self._members[jail].resume = generation.source.position(cursor.offset)
+        self._close(generation)
+        return _text(error)
+
+    def _say(self, problem: str) -> None:
+        """Note what is wrong; tell of it once."""
+        if problem:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if self.problem else _FIRST_PAUSE
+        if problem != self.problem:
+            if problem:
+                log.warning("%s cannot be read: %s", self.path, problem)
+            else:
+                log.info("%s can be read again", self.path)
+        self.problem = problem
+
+    # -- where the jails begin -------------------------------------------------------------------
+
+    def _admit(self, now: float) -> None:
+        """Give each jail its cursor in the file at the path, if it is to read that."""
+        for jail, member in self._members.items():
+            if member.resume is not None:
+                self._resume(jail, member, member.resume, now)
+            current = self._current
+            if current is None or jail in current.cursors:
+                continue
+            if member.is_globbed and self._may_be_copy(jail, current.source, now):
+                continue
+            offset = current.source.last_line_start() if member.is_tail else 0
+            if self._place(jail, current, offset):
+                member.is_tail = False
+
+    def _place(self, jail: str, generation: Generation, offset: int) -> bool:
+        """Put a cursor there, or where another path left off; False where that one still reads."""
+        handed = self._claims.take(jail, generation.source, self)
+        if handed is None:
+            return False
+        offset = max(offset, handed)
+        mark = generation.source.mark_at(offset)
+        generation.cursors[jail] = Cursor(offset, mark, must_tell=offset > 0)
+        return True
+
+    def _may_be_copy(self, jail: str, source: Source, now: float) -> bool:
+        """Whether `source` may be a copy that is being made before its original is truncated.
+
+        Of a copy only that is read which the original was not yet, by the original's own tail.
+        """
+        for original in self._originals(jail):
+            original.check(now)  # it may have been truncated just now
+            held = original._current
+            if held and (not source.fingerprint or source.is_copy_of(held.source)):
+                return True
+        return False
+
+    def _resume(self, jail: str, member: Member, position: Position, now: float) -> None:
+        """Go on at `position`, which an earlier run of the server left."""
+        if generation := next((g for g in self._generations if g.source.is_at(position)), None):
+            self._place(jail, generation, position.offset)
+        else:
+            source = self._left_behind(position)
+            if source is None and self._current is None:
+                return  # it may come back
+            if source is None:
+                log.info("%s is another file now, and the earlier one is not beside it", self.path)
+            else:
+                self._finish_first(jail, position.offset, source, now)
+        member.resume, member.is_tail = None, False
+
+    def _left_behind(self, position: Position) -> Source | None:
+        """The file of `position` where it now has another name, or a copy where it was cut."""
+        if self._current is None or self._current.source.inode != position.inode:
+            return open_renamed(self.path, position)
+        return open_copy(self.path, position.fingerprint, position.offset)
+
+    def _finish_first(self, jail: str, offset: int, source: Source, now: float) -> None:
+        """Read `source` before the file at the path, and whatever came between the two."""
+        here = self._current.source.identity if self._current else None
+        is_globbed = self._members[jail].is_globbed  # then they are followed themselves
+        between = [] if is_globbed else open_rotated_since(self.path, source, OLDER - 1)
+        for at, one in [(offset, source), *((0, one) for one in between)]:
+            generation = self._find(one.identity)
+            if generation or one.identity == here:
+                one.close()
+            if one.identity == here:
+                continue
+            if generation is None:
+                generation = Generation(one, now, now)
+                self._older.append(generation)
+            self._place(jail, generation, at)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def read(self, now: float) -> bool:
+        """Hand out a block from every place where cursors stand; True if there is more to read."""
+        behind: set[str] = set()  # the jails that have not finished an older file
+        is_more = False
+        for generation in self._generations:
+            try:
+                is_more |= self._read(generation, behind)
+            except Overwritten:
+                self._start_over(generation, generation.source.size, now)
+                is_more = True
+            except OSError as error:
+                self._read_problem = self._fail(generation, error)
+                self._say(self._read_problem)
+        return is_more
+
+    def _read(self, generation: Generation, behind: set[str]) -> bool:
+        places: dict[int, list[str]] = {}
+        for jail, cursor in generation.cursors.items():
+            if self._members[jail].inbox.is_full:
+                behind.add(jail)
+            elif jail not in behind and (cursor.must_tell or cursor.seen != generation.source.size):
+                places.setdefault(cursor.offset, []).append(jail)
+        return any([self._serve(generation, *place, behind) for place in places.items()])
+
+    def _serve(self, generation: Generation, at: int, jails: list[str], behind: set[str]) -> bool:
+        """Read once at `at` for all `jails`; whether there is more."""
+        source, data = generation.source, b""
+        if at < source.size:
+            data = source.read(at, generation.cursors[jails[0]].mark)
+            self.reads += 1
+        self._read_problem = ""
+        is_more = len(data) == BLOCK
+        length = whole_lines(data, is_more)
+        data = data if length == len(data) else data[:length]
+        for jail in jails:
+            cursor = generation.cursors.get(jail)
+            if cursor and (data or cursor.must_tell) and not self._hand(jail, generation, data):
+                behind.add(jail)
+            elif is_more:
+                behind.add(jail)
+            elif cursor:
+                cursor.seen = source.size
+        return is_more
+
+    def _hand(self, jail: str, generation: Generation, data: bytes) -> bool:
+        """Deliver `data` at the jail's cursor, and move that on; False if the jail refuses."""
+        source, cursor = generation.source, generation.cursors[jail]
+        offset = cursor.offset + len(data)
+        start = source.position(cursor.offset)
+        block = LogBlock(self.path, data, start, self._end(jail, generation, offset))
+        if not self._members[jail].inbox.offer(block):
+            return False
+        cursor.mark = data[-MARK:] if len(data) >= MARK else (cursor.mark + data)[-MARK:]
+        cursor.offset, cursor.is_moved, cursor.must_tell = offset, True, False
+        return True
+
+    def _end(self, jail: str, generation: Generation, offset: int) -> Position:
+        """Where reading goes on: in the newest file of which the jail has had lines.
+
+        A straggler's line in an older file must not take the position back to that.
+        """
+        for newer in reversed(self._generations):
+            if newer is generation:
+                break
+            if (cursor := newer.cursors.get(jail)) and cursor.is_moved:
+                return newer.source.position(cursor.offset)
+        return generation.source.position(offset)
+
+    # -- letting go ------------------------------------------------------------------------------
+
+    def _let_go(self, now: float) -> None:
+        for generation in list(self._older):
+            if self._is_done(generation, now) and self._finish(generation):
+                self._close(generation)
+        for generation in self._older[:-OLDER]:
+            size = generation.source.size
+            lost = max((size - one.offset for one in generation.cursors.values()), default=0)
+            if lost > 0:
+                log.warning("%s was rotated too often; %d bytes stay unread", self.path, lost)
+            self._close(generation)
+
+    def _is_done(self, generation: Generation, now: float) -> bool:
+        if generation.is_copy or not generation.cursors:
+            return True
+        quiet = now - generation.quiet_since
+        if self._current is not None:
+            return min(quiet, now - self._current.since) >= GRACE
+        is_kept = generation.source.status.st_nlink and not self._is_globbed
+        return quiet >= ABANDONED and not is_kept
+
+    @property
+    def _is_globbed(self) -> bool:
+        return all(member.is_globbed for member in self._members.values())
+
+    def _finish(self, generation: Generation) -> bool:
+        """Hand out a last line that nobody will end; False while there is something to read."""
+        size = generation.source.size
+        for jail, cursor in generation.cursors.items():
+            if cursor.offset >= size:
+                continue
+            if cursor.seen != size or self._members[jail].inbox.is_full:
+                return False
+            try:
+                data = generation.source.read(cursor.offset, cursor.mark)
+            except (OSError, Overwritten):
+                return True
+            if not self._hand(jail, generation, data):
+                return False
+        return True
+
+    def _close(self, generation: Generation) -> None:
+        for jail in list(generation.cursors):
+            self._withdraw(jail, generation)
+        generation.source.close()
+        self._older = [one for one in self._older if one is not generation]
+        if self._current is generation:
+            self._current = None
+
+    def _withdraw(self, jail: str, generation: Generation) -> None:
+        cursor = generation.cursors.pop(jail, None)
+        if cursor is not None:
+            self._claims.give_back(jail, generation.source, self, cursor.offset)
+
+
+def _text(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)

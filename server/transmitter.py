@@ -1,0 +1,532 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A command becomes an answer.  What a command may be stands in `common.commands`; what it means, here.
+
+Knows no socket, thread or file: it asks the server, which is handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from common.address import shortest_network
+from common.commands import COMMANDS, Command, Given, parse
+from common.errors import Fail2banError, UnknownJailError
+from common.options import BAN_DURATION, DAEMON_OPTIONS, Config
+from common.version import VERSION
+from server import draft
+from server.jail import Jail
+from server.records import Failure, Order
+
+if TYPE_CHECKING:
+    from server.server import Server
+
+log = logging.getLogger("fail2ban.transmitter")
+
+Answer = Callable[["Server", Given, Sequence[Any]], Any]
+_HANDLERS: dict[str, Answer] = {}
+_BUILT_IN = (
+    "actionban",
+    "actioncheck",
+    "actionflush",
+    "actionprolong",
+    "actionreban",
+    "actionreload",
+    "actionrepair",
+    "actionstart",
+    "actionstop",
+    "actionunban",
+    "timeout",
+)
+_METHODS = ("ban", "flush", "prolong", "reban", "reload", "start", "stop", "unban")
+
+
+def handles(*usages: str) -> Callable[[Answer], Answer]:
+    """The decorated function answers the commands of these usages."""
+
+    def register(answer: Answer) -> Answer:
+        for usage in usages:
+            _HANDLERS[usage] = answer
+        return answer
+
+    return register
+
+
+class Transmitter:
+    """Answers what comes over the wire."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def answer(self, words: Any) -> tuple[int, Any]:
+        """`(0, result)` or `(1, error)` for a command; raises nothing."""
+        try:
+            return 0, self._answer(words)
+        except (
+            Fail2banError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            OSError,
+        ) as error:
+            log.warning("Command %.200r has failed: %s", words, draft.message_of(error))
+            return 1, error
+        except RuntimeError as error:
+            log.exception("Command %.200r has failed", words)
+            return 1, error
+
+    def _answer(self, words: Any) -> Any:
+        if not isinstance(words, (list, tuple)):
+            raise TypeError(f"a command is a list of words, not {type(words).__name__}")
+        if words and words[0] == "server-stream":  # its commands are checked one by one
+            return _server_stream(self._server, {"commands": (words[1],)}, words)
+        command, given = parse(words)
+        if (handler := _HANDLERS.get(command.usage)) is not None:
+            return handler(self._server, given, words)
+        return _generic(self._server, command, words)
+
+
+def answered() -> set[str]:
+    """The usages that have an answer here; a test holds it against the table."""
+    return {
+        command.usage
+        for command in COMMANDS
+        if not command.by_client and (command.usage in _HANDLERS or _is_generic(command))
+    }
+
+
+def _is_generic(command: Command) -> bool:
+    verb, *rest = command.usage.split()
+    if verb not in ("set", "get", "multi-set") or len(rest) < 1:
+        return False
+    if rest[0] != "<jail>":
+        return rest[0] in DAEMON_OPTIONS or rest[0] == "thread"
+    key = rest[1].replace("<key>", "key")
+    if verb == "get":
+        return key in draft.JAIL_VIEWS or key.startswith("bantime.")
+    return draft.configures_jail(key)
+
+
+def _generic(server: Server, command: Command, words: Sequence[Any]) -> Any:
+    """`set` and `get` of what is configuration and nothing else."""
+    verb, *rest = command.usage.split()
+    if rest[0] != "<jail>":
+        if verb == "set":
+            server.change(lambda config: draft.set_daemon(config, rest[0], words[2]))
+            return None if rest[0] == "thread" else _daemon_option(server, rest[0])
+        return _daemon_option(server, rest[0])
+    name, key = words[1], str(words[2])
+    if verb == "get":
+        return draft.view_jail(server.conf(name), key)
+    config = server.change(lambda config: draft.edit(config, words))
+    return True if verb == "multi-set" else draft.view_jail(config.jails[name], key)
+
+
+# -- basic -----------------------------------------------------------------------------------------
+
+
+@handles("ping [<seconds>]")
+def _ping(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return "pong"
+
+
+@handles("version")
+def _version(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return VERSION
+
+
+@handles("echo [<word>...]")
+def _echo(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return list(given["word"])
+
+
+@handles("server-status")
+def _server_status(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return "Server ready"
+
+
+@handles("sleep <seconds>")
+def _sleep(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.wait(min(float(given["seconds"][0]), 3600.0))
+
+
+@handles("stop")
+def _stop(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.stop_jails()
+    server.is_stopping.set()
+
+
+@handles("flushlogs")
+def _flush_logs(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return "rolled over" if server.reopen_log() else "flushed"
+
+
+@handles("config-error <text>")
+def _config_error(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.problems = {
+        **server.problems,
+        f"configuration {len(server.problems) + 1}": str(words[1]),
+    }
+    server.log_problem(str(words[1]))
+
+
+def _server_stream(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    """Jails that are right start; what is wrong with the others is said loudly."""
+    drafts: list[draft.Draft] = []
+
+    def edit(config: Config) -> Config:
+        drafts.append(
+            draft.read_stream(config, given["commands"][0], server.pinned, is_lenient=True)
+        )
+        return drafts[0].config
+
+    server.change(edit)
+    _note_problems(server, drafts[0].problems)
+
+
+@handles("reload <jail> <options> <commands>")
+def _reload(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    name, options, stream = given["jail"][0], given["options"][0], given["commands"][0]
+    if name != "--all" and name not in server.config.jails and "--if-exists" not in options:
+        raise UnknownJailError(name)
+    touched = [name] if name != "--all" else server.names()
+    drafts: list[draft.Draft] = []
+
+    def edit(config: Config) -> Config:
+        # An option that the new configuration does not name is as in a new jail, but for the daemon's.
+        fresh = replace(config, jails={}) if name == "--all" else draft.without_jail(config, name)
+        drafts.append(draft.read_stream(fresh, stream, server.pinned))
+        jails = drafts[0].config.jails
+        started = {
+            key: conf for key, conf in jails.items() if conf.is_started or key not in touched
+        }
+        order = [key for key in config.jails if key in started]
+        order += [key for key in started if key not in config.jails]
+        return replace(drafts[0].config, jails={key: started[key] for key in order})
+
+    # A mistake shows here, before anything is touched.
+    edit(server.config)
+    drafts.clear()
+    for one in touched if "--unban" in options else ():
+        if one in server.config.jails:
+            server.worker(one).order(_unban_all)
+    if "--restart" in options:
+        server.change(lambda config: _without(config, touched))
+    server.change(edit)
+    server.problems = {}
+    _note_problems(server, drafts[0].problems)
+    return "OK"
+
+
+def _without(config: Config, names: Sequence[str]) -> Config:
+    return replace(
+        config, jails={key: conf for key, conf in config.jails.items() if key not in names}
+    )
+
+
+def _note_problems(server: Server, problems: Mapping[str, str]) -> None:
+    server.problems = dict(problems)
+    for problem in problems.values():
+        server.log_problem(problem)
+
+
+# -- the daemon's options ----------------------------------------------------------------------------
+
+
+def _daemon_option(server: Server, key: str) -> Any:
+    if key == "thread":
+        return {"stacksize": server.config.daemon.stack_size}
+    field, option = DAEMON_OPTIONS[key]
+    value = option.kind.show(getattr(server.config.daemon, field))
+    match key:
+        case "loglevel":
+            return value.upper()
+        case "logtarget":
+            return value.partition("[")[0]
+        case "dbfile":
+            return None if value in ("", "None") else value
+        case "dbpurgeage" | "dbmaxmatches" if _daemon_option(server, "dbfile") is None:
+            return None
+    return value
+
+
+# -- jails -------------------------------------------------------------------------------------------
+
+
+@handles("add <jail> [<backend>]")
+def _add(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.change(lambda config: draft.edit(config, words))
+    return given["jail"][0]
+
+
+@handles("start <jail>")
+def _start_jail(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    def start(config: Config) -> Config:
+        conf = draft.jail_of(config, given["jail"][0])
+        return draft.with_jail(config, replace(conf, is_started=True, is_idle=False))
+
+    server.change(start)
+
+
+@handles("stop <jail>")
+def _stop_jail(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    name = draft.jail_of(server.config, given["jail"][0]).name
+    server.change(lambda config: draft.without_jail(config, name))
+
+
+@handles("stop --all")
+def _stop_all(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.stop_jails()
+
+
+@handles("set <jail> addlogpath <path> [<where>]")
+def _add_log_path(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    name = given["jail"][0]
+    draft.edit(server.config, words)  # says what is wrong with the words first
+    server.check_log(str(given["path"][0]))
+    server.change(lambda config: draft.edit(config, words))
+    return _log_paths(server, name)
+
+
+@handles("get <jail> logpath")
+def _get_log_path(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return _log_paths(server, given["jail"][0])
+
+
+@handles("set <jail> dellogpath <path>")
+def _del_log_path(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.change(lambda config: draft.edit(config, words))
+    return _log_paths(server, given["jail"][0])
+
+
+def _log_paths(server: Server, name: str) -> list[str]:
+    """The files of a jail: those that its globs stand for by now, or what it was told to follow."""
+    conf = server.conf(name)
+    files = [file.path for file in server.files(name)] if conf.is_started else []
+    return files or [log.pattern for log in conf.log_paths]
+
+
+# -- actions -----------------------------------------------------------------------------------------
+
+
+@handles("set <jail> addaction <action> [<file>] [<json>]")
+def _add_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.change(lambda config: draft.edit(config, words))
+    return given["action"][0]
+
+
+@handles("set <jail> delaction <action>")
+def _del_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.change(lambda config: draft.edit(config, words))
+
+
+@handles("set <jail> action <action> <name> [<value>]")
+def _set_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    jail, action, name = (given[key][0] for key in ("jail", "action", "name"))
+    if not given["value"]:
+        draft.action_of(server.conf(jail), action)
+        raise AttributeError(f"the action {action} of {jail} has no method {name}")
+    config = server.change(lambda config: draft.edit(config, words))
+    return draft.action_of(config.jails[jail], action).properties[name]
+
+
+@handles("get <jail> action <action> <property>")
+def _get_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    jail, action, name = (given[key][0] for key in ("jail", "action", "property"))
+    properties = draft.action_of(server.conf(jail), action).properties
+    if name in properties:
+        return properties[name]
+    if name == "timeout":
+        return 60
+    if name in _BUILT_IN:
+        return ""
+    raise AttributeError(f"the action {action} of {jail} has no property {name}")
+
+
+@handles("get <jail> actionproperties <action>")
+def _action_properties(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    properties = draft.action_of(server.conf(given["jail"][0]), given["action"][0]).properties
+    return sorted({*_BUILT_IN, *properties})
+
+
+@handles("get <jail> actionmethods <action>")
+def _action_methods(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    draft.action_of(server.conf(given["jail"][0]), given["action"][0])
+    return list(_METHODS)
+
+
+def _host(word: Any) -> str:
+    """An address or network in its shortest form; any other id as it is."""
+    return shortest_network(str(word)) or str(word)
+
+
+# -- bans ----------------------------------------------------------------------------------------------
+
+
+@handles("set <jail> banip <ip>...")
+def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = [_host(host) for host in given["ip"]]
+
+    def ban(jail: Jail, now: float) -> tuple[list[Order], int]:
+        orders = [order for host in hosts for order in jail.ban(host, now)]
+        return orders, len(orders)
+
+    return server.worker(given["jail"][0]).order(ban)
+
+
+@handles("set <jail> unbanip [--report-absent] <ip>...")
+def _unban(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = [_host(host) for host in given["ip"]]
+    lifted = server.worker(given["jail"][0]).order(lambda jail, now: _unban_hosts(jail, hosts))
+    absent = [host for host in hosts if host not in lifted]
+    if absent and given["--report-absent"]:
+        raise ValueError(f"not banned: {absent!r}")
+    return len(lifted)
+
+
+def _unban_hosts(jail: Jail, hosts: Sequence[str]) -> tuple[list[Order], list[str]]:
+    orders = [order for host in hosts for order in jail.unban(host)]
+    return orders, [order.ban.host for order in orders]
+
+
+def _unban_all(jail: Jail, now: float) -> tuple[list[Order], int]:
+    orders = jail.unban_all()
+    return orders, len(orders)
+
+
+@handles("unban --all")
+def _unban_all_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return sum(server.worker(name).order(_unban_all) for name in server.names())
+
+
+@handles("unban <ip>...")
+def _unban_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = [_host(host) for host in given["ip"]]
+    return sum(
+        len(server.worker(name).order(lambda jail, now: _unban_hosts(jail, hosts)))
+        for name in server.names()
+    )
+
+
+@handles("set <jail> attempt <ip> [<text>...]")
+def _attempt(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    host = _host(given["ip"][0])
+    lines = tuple(str(text) for text in given["text"])
+    failure = Failure(host, server.now(), lines, attempts=max(1, len(lines)))
+    worker = server.worker(given["jail"][0])
+    if worker.ask(lambda jail: jail.is_ignored(failure)):
+        return 0
+    worker.count([failure])
+    return 1
+
+
+@handles("get <jail> banned", "get <jail> banned <ip>...")
+def _banned_in(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = server.worker(given["jail"][0]).ask(_hosts)
+    if not given.get("ip"):
+        return hosts
+    found = [1 if _host(host) in hosts else 0 for host in given["ip"]]
+    return found if len(found) > 1 else found[0]
+
+
+@handles("get <jail> banip [<separator>]", "get <jail> banip --with-time")
+def _ban_ip(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    bans = server.worker(given["jail"][0]).ask(lambda jail: tuple(jail.bans))
+    bans = tuple(sorted(bans, key=lambda ban: ban.until))
+    if "--with-time" not in words[3:]:
+        return [ban.host for ban in bans]
+    return [
+        f"{ban.host} \t{_date(ban.since)} + {BAN_DURATION.show(ban.seconds)} = {_date(ban.until)}"
+        for ban in bans
+    ]
+
+
+def _date(moment: float) -> str:
+    if moment > 253402300799:  # the last second of the year 9999
+        return "9999-12-31 23:59:59"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def _hosts(jail: Jail) -> list[str]:
+    return [ban.host for ban in jail.bans]
+
+
+@handles("banned")
+def _banned(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return [{name: server.worker(name).ask(_hosts)} for name in server.names()]
+
+
+@handles("banned <ip>...")
+def _banned_where(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    banned = {name: set(server.worker(name).ask(_hosts)) for name in server.names()}
+    return [
+        [name for name, hosts in banned.items() if _host(host) in hosts]
+        for host in given["ip"]
+    ]
+
+
+# -- status ----------------------------------------------------------------------------------------------
+
+
+@handles("status")
+def _status(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    names = server.names()
+    status: list[Any] = [("Number of jail", len(names)), ("Jail list", ", ".join(names))]
+    problems = [*server.problems.values()]
+    if server.store.problem:
+        problems.append(f"database: {server.store.problem}")
+    for name in names:
+        problems += [f"[{name}] {problem}" for problem in server.worker(name).problems]
+    if problems:
+        status.append(("Problems", problems))
+    return status
+
+
+@handles("status --all [<flavour>]")
+def _status_of_all(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    every = {name: _status_of(server, name, flavour) for name in server.names()}
+    return every if flavour == "stats" else [*_status(server, given, words)[:2], every]
+
+
+@handles("stats", "statistic", "statistics")
+def _stats(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return {name: _status_of(server, name, "stats") for name in server.names()}
+
+
+@handles("status <jail> [<flavour>]")
+def _status_of_jail(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    return _status_of(server, given["jail"][0], flavour)
+
+
+def _status_of(server: Server, name: str, flavour: str) -> Any:
+    conf, worker = server.conf(name), server.worker(name)
+
+    def figures(jail: Jail) -> tuple[int, int, int, int, list[str]]:
+        hosts = _hosts(jail) if flavour != "short" else []
+        return len(jail.failures), jail.total_failed, len(jail.bans), jail.total_banned, hosts
+
+    failed, failed_ever, banned, banned_ever, hosts = worker.ask(figures)
+    if flavour == "stats":
+        backend = conf.backend.lower()
+        backend = "pyinotify" if backend == "auto" else backend
+        return [backend, (failed, failed_ever), (banned, banned_ever)]
+    found: list[Any] = [("Currently failed", failed), ("Total failed", failed_ever)]
+    if conf.backend.lower().startswith("systemd"):
+        found.append(("Journal matches", [" ".join(match) for match in conf.journal_match]))
+    else:
+        found.append(("File list", _log_paths(server, name)))
+        missing = [file.path for file in server.files(name) if file.is_missing]
+        if missing:
+            found.append(("Missing files", missing))
+    done: list[Any] = [("Currently banned", banned), ("Total banned", banned_ever)]
+    if flavour != "short":
+        done.append(("Banned IP list", hosts))
+    if problems := worker.problems:
+        done.append(("Problems", list(problems)))
+    return [("Filter", found), ("Actions", done)]

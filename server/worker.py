@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The thread of a jail that decides: it owns the jail, reads the blocks of its logs, and gives orders.
+
+Everything comes to it through one queue; nothing waits for its actions, the disk or a name server.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.errors import CommandError
+from common.options import JailConf
+from server.action import render
+from server.actor import Actor
+from server.announce import line_of
+from server.draft import cache_options
+from server.enforcer import Enforcer
+from server.filter import Filter
+from server.ignore import IgnoreList
+from server.jail import Help, Jail
+from server.reader import LogReader
+from server.records import (
+    Enforce,
+    Event,
+    Failure,
+    JournalBlock,
+    Lift,
+    LogBlock,
+    Order,
+    Position,
+    Prolong,
+    Result,
+    ShellCommand,
+)
+from server.resolver import Resolver
+from server.store import Store
+
+log = logging.getLogger("fail2ban.jail")
+_LOGGERS = {name: logging.getLogger(name) for name in ("fail2ban.filter", "fail2ban.actions")}
+
+_BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
+_LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped while we wait
+_POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a jail's threads touch of the world, handed in."""
+
+    clock: Callable[[], float]
+    reader: LogReader
+    store: Store
+    resolver: Resolver
+    run: Callable[[ShellCommand], Result]
+
+
+class Worker:
+    """One jail at work."""
+
+    def __init__(self, conf: JailConf, filter: Filter, world: World) -> None:
+        self.problem = ""
+        self._world = world
+        self._jail = Jail(conf, Help(self._earlier_bans, self._is_ignored, random.random))
+        self._filter = filter
+        self._actor: Actor | None = None
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Each written by one thread only: how many blocks came, how many were done.
+        self._blocks_in = 0
+        self._blocks_out = 0
+        self._positions: dict[str, Position | str] = {}
+        self._unsaved: dict[str, Position | str] = {}
+        self._save_by = math.inf
+        self._ignore_answers: OrderedDict[str, tuple[float, bool]] = OrderedDict()
+        self._thread = threading.Thread(target=self._work, name=f"jail:{conf.name}", daemon=True)
+
+    # -- from any thread ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ask(self, request: Callable[[Jail], T], timeout: float = 30.0) -> T:
+        """Have `request` done in the jail's own thread; return its answer or raise its error."""
+        answer: Future[T] = Future()
+        self._inbox.put((lambda: request(self._jail), answer))
+        return answer.result(timeout)
+
+    def order(self, request: Callable[[Jail, float], tuple[list[Order], T]]) -> T:
+        """The same for a request that gives orders: they are announced and carried out."""
+
+        def obey() -> T:
+            orders, answer = request(self._jail, self._world.clock())
+            self._tell(orders)
+            self._save()
+            return answer
+
+        done: Future[T] = Future()
+        self._inbox.put((obey, done))
+        return done.result(30.0)
+
+    def change(self, conf: JailConf, filter: Filter | None = None) -> None:
+        """Become what `conf` says; only what differs is touched.  `filter` is new if it differs."""
+        done: Future[None] = Future()
+        self._inbox.put((lambda: self._change(conf, filter), done))
+        done.result(60.0)
+
+    def count(self, failures: Sequence[Failure]) -> None:
+        """Have `failures` counted as if a log had told of them."""
+        self._inbox.put((lambda: self._count(failures), None))
+
+    def stop(self) -> None:
+        """Have the jail end: logs, actions, threads.  `join` waits for it.
+
+        The firewall forgets its bans, the store does not: a later start brings them back.
+        """
+        self._inbox.put((self._end, None))
+
+    def join(self, seconds: float) -> bool:
+        """Wait until both threads have ended; False if they have not after `seconds`."""
+        deadline = time.monotonic() + seconds
+        self._thread.join(seconds)
+        actor = self._actor
+        acted = actor is None or actor.join(max(0.0, deadline - time.monotonic()))
+        return acted and not self._thread.is_alive()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with this jail now, for `status`."""
+        found = [self.problem] if self.problem else []
+        for file in self._world.reader.files(self._jail.conf.name):
+            if file.problem:
+                found.append(f"{file.path}: {file.problem}")
+        return (*found, *(self._actor.problems if self._actor else ()))
+
+    def offer(self, block: LogBlock | JournalBlock) -> bool:
+        """Take `block` for the jail, unless so many wait that its reading must pause (False)."""
+        if self._blocks_in - self._blocks_out >= _BLOCKS_WAITING:
+            return False
+        self._blocks_in += 1
+        self._inbox.put(block)
+        return True
+
+    # -- in the jail's own thread ------------------------------------------------------------------
+
+    def _work(self) -> None:
+        is_going = True
+        while is_going:
+            try:
+                self._do(self._inbox.get(timeout=self._patience()))
+            except queue.Empty:
+                self._on_time()
+            except _Ended:
+                is_going = False
+            except Exception as error:
+                self.problem = f"{type(error).__name__}: {error}"
+                log.exception("[%s] failed in an unforeseen way", self._jail.conf.name)
+
+    def _patience(self) -> float:
+        """How long there is nothing to do by itself, in seconds."""
+        moment = min(self._jail.next_moment, self._save_by)
+        if moment == math.inf:
+            return _LONGEST_WAIT * 60
+        return min(_LONGEST_WAIT, max(0.0, moment - self._world.clock()))
+
+    def _do(self, item: Any) -> None:
+        if isinstance(item, tuple):
+            request, answer = item
+            if answer is None:
+                request()
+                return
+            try:
+                answer.set_result(request())
+            except Exception as error:
+                answer.set_exception(error)
+        else:
+            was_full = self._blocks_in - self._blocks_out >= _BLOCKS_WAITING
+            try:
+                self._on_block(item)
+            finally:
+                self._blocks_out += 1
+                if was_full:
+                    self._world.reader.wake(self._jail.conf.name)
+        self._on_time()
+
+    def _on_block(self, block: LogBlock | JournalBlock) -> None:
+        self._tell_of(self._filter.failures(block, self._world.clock()))
+        if isinstance(block, LogBlock):
+            self._positions[block.path] = self._unsaved[block.path] = block.end
+        else:
+            self._positions[block.source] = self._unsaved[block.source] = block.cursor
+        self._save(is_patient=True)
+
+    def _on_time(self) -> None:
+        now = self._world.clock()
+        orders = self._jail.on_time(now)
+        if orders:
+            self._tell(orders)
+        if orders or now >= self._save_by:
+            self._save()
+
+    def _tell_of(self, failures: Iterable[Failure]) -> None:
+        now = self._world.clock()
+        for failure in failures:
+            if failure.is_name and self._jail.conf.use_dns != "raw":
+                self._look_up(failure)
+            else:
+                self._tell(self._jail.on_failure(failure, now))
+
+    def _count(self, failures: Sequence[Failure]) -> None:
+        self._tell_of(failures)
+        self._save()
+
+    def _tell(self, said: Sequence[Order | Event]) -> None:
+        """Write what happened into the log, and hand the orders on."""
+        name = self._jail.conf.name
+        for one in said:
+            line = line_of(name, one)
+            _LOGGERS[line.logger].log(line.level, line.text)
+        orders = [one for one in said if isinstance(one, (Enforce, Lift, Prolong))]
+        if orders and self._actor is not None:
+            self._actor.carry_out(orders)
+
+    def _save(self, *, is_patient: bool = False) -> None:
+        """Hand what changed to the store; a mere position may wait a little when `is_patient`."""
+        progress = self._jail.take_progress({})
+        if is_patient and progress.is_empty:
+            self._save_by = min(self._save_by, self._world.clock() + _POSITION_DELAY)
+            return
+        if self._unsaved or not progress.is_empty:
+            self._world.store.save(replace(progress, positions=self._unsaved))
+        self._unsaved = {}
+        self._save_by = math.inf
+
+    # -- becoming what the configuration says --------------------------------------------------------
+
+    def _change(self, conf: JailConf, filter: Filter | None) -> None:
+        old = self._jail.conf
+        self._filter = filter or self._filter
+        self._jail.change(conf)
+        self._ignore_more()
+        self._ignore_answers.clear()
+        if conf.is_started and not old.is_started:
+            self._begin()
+            return
+        if conf.actions != old.actions and self._actor is not None:
+            bans = tuple(self._jail.bans)
+            self._actor.do(lambda enforcer: enforcer.change(conf.actions, bans))
+        if _of_logs(old) != _of_logs(conf):
+            self._follow()
+
+    def _begin(self) -> None:
+        """Start the actions, bring back what an earlier run left, and read the logs."""
+        conf, now = self._jail.conf, self._world.clock()
+        name = conf.name
+        self._actor = Actor(name, Enforcer(name, conf.actions), self._world.run)
+        self._actor.start()
+        self._actor.do(lambda enforcer: enforcer.start())
+        since = now - conf.find_time
+        early = [Enforce(ban) for ban in self._jail.bans]
+        store = self._world.store
+        self._tell(
+            [*early, *self._jail.restore(store.bans(name, now), store.failures(name, since), now)]
+        )
+        self._positions = dict(store.positions(name))
+        self._follow()
+        log.info("[%s] Jail started", name)
+
+    def _follow(self) -> None:
+        conf = self._jail.conf
+        if conf.is_idle or not conf.is_started:
+            self._world.reader.unfollow(conf.name)
+            return
+        known = {path: at for path, at in self._positions.items() if isinstance(at, Position)}
+        is_polling = conf.backend.lower().startswith("polling")
+        self._world.reader.follow(conf.name, conf.log_paths, known, self.offer, is_polling)
+
+    def _end(self) -> None:
+        conf = self._jail.conf
+        self._world.reader.unfollow(conf.name)
+        while not self._inbox.empty():
+            item = self._inbox.get()
+            if isinstance(item, tuple):
+                if item[1] is not None:
+                    item[1].set_exception(CommandError(f"the jail {conf.name} is ending"))
+            else:
+                self._on_block(item)
+        self._save()
+        if self._actor is not None:
+            self._actor.do(lambda enforcer: enforcer.stop())
+            self._actor.end()
+        log.info("[%s] Jail stopped", conf.name)
+        raise _Ended
+
+    # -- what the jail asks of the world ---------------------------------------------------------------
+
+    def _earlier_bans(self, host: str, jail: str | None) -> int:
+        return self._world.store.history(host, jail)[0]
+
+    def _ignore_more(self) -> None:
+        """Ignore what the list of ignored hosts does not say itself, but stands for."""
+        conf, resolver = self._jail.conf, self._world.resolver
+        if conf.ignore_self:
+            self._jail.ignore_also(resolver.own_addresses())
+        listed = IgnoreList(conf.ignore_ip)
+        for path in listed.files:
+            self._jail.ignore_also(_entries_of(path, conf.name))
+        for name in listed.names:
+            resolver.resolve(name, self._ignore_later)
+
+    def _ignore_later(self, addresses: tuple[str, ...]) -> None:
+        self._inbox.put((lambda: self._jail.ignore_also(addresses), None))
+
+    def _is_ignored(self, failure: Failure) -> bool:
+        """Whether ignorecommand says so, asked or remembered."""
+        conf = self._jail.conf
+        if not conf.ignore_command:
+            return False
+        values = _values_of(failure)
+        cache = cache_options(conf.ignore_cache)
+        if cache is None:
+            return self._ask_ignore_command(conf.ignore_command, values)
+        key, most, seconds = cache
+        for name, value in values.items():
+            key = key.replace(f"<{name}>", value)
+        kept = self._ignore_answers.get(key)
+        now = time.monotonic()
+        if kept is None or kept[0] <= now:
+            kept = (now + seconds, self._ask_ignore_command(conf.ignore_command, values))
+            self._ignore_answers[key] = kept
+            while len(self._ignore_answers) > most:
+                self._ignore_answers.popitem(last=False)
+        return kept[1]
+
+    def _ask_ignore_command(self, script: str, values: Mapping[str, str]) -> bool:
+        return self._world.run(render(script, {}, values, None)).is_success
+
+    def _look_up(self, failure: Failure) -> None:
+        """Have a failure with a name in the place of an address counted when that is known."""
+        use = self._jail.conf.use_dns
+        if use == "no":
+            return
+        name = self._jail.conf.name
+
+        def count(addresses: tuple[str, ...]) -> None:
+            if use == "warn" and addresses:
+                log.warning(
+                    "[%s] the address %s was looked up for %r: a name in a log can be forged",
+                    name, ", ".join(addresses), failure.host,
+                )  # fmt: skip
+            self.count([replace(failure, host=one, is_name=False) for one in addresses])
+
+        if not self._world.resolver.resolve(failure.host, count):
+            log.warning("[%s] too many names to look up; %r is passed over", name, failure.host)
+
+
+class _Ended(Exception):
+    """The jail's thread is to end."""
+
+
+def of_filter(conf: JailConf) -> tuple[Any, ...]:
+    """What of `conf` the filter is made of."""
+    return (
+        conf.prefregex,
+        conf.failregex,
+        conf.ignoreregex,
+        conf.max_lines,
+        conf.date_pattern,
+        conf.log_time_zone,
+        conf.log_encoding,
+        conf.use_dns,
+    )
+
+
+def _of_logs(conf: JailConf) -> tuple[Any, ...]:
+    return (conf.log_paths, conf.journal_match, conf.backend, conf.is_idle, conf.is_started)
+
+
+def _entries_of(path: str, jail: str) -> list[str]:
+    """The words of a file of ignored hosts; # begins a comment."""
+    try:
+        text = Path(path).read_text(errors="replace")
+    except OSError as error:
+        log.error("[%s] the list of ignored hosts %s cannot be read: %s", jail, path, error)
+        return []
+    return [word for line in text.splitlines() for word in line.partition("#")[0].split()]
+
+
+def _values_of(failure: Failure) -> Mapping[str, str]:
+    return {
+        "ip": failure.host,
+        "fid": failure.host,
+        "failures": str(failure.attempts),
+        "time": f"{failure.when:.0f}",
+        "matches": "\n".join(failure.lines),
+    }

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import math
+
+from server.jail import Help
+from server.records import AlreadyBanned, Ban, Enforce, Failure, Ignored
+from tests.support import BOB, EVE, NOON, a_jail, after, failures
+
+
+def hosts(orders):
+    return [(type(order).__name__, order.ban.host) for order in orders]
+
+
+def test_a_host_that_fails_too_often_is_shut_out():
+    jail = a_jail(max_retry=3)
+
+    assert hosts(after(jail, failures(EVE, at=[0, 1, 2]))) == [("Enforce", EVE)]
+
+
+def test_failures_older_than_findtime_do_not_count():
+    jail = a_jail(max_retry=3, find_time=600)
+
+    assert after(jail, failures(EVE, at=[0, 10, 601])) == []
+
+
+def test_others_failures_do_not_count():
+    jail = a_jail(max_retry=2)
+
+    assert after(jail, [*failures(EVE, at=[0]), *failures(BOB, at=[1])]) == []
+
+
+def test_a_line_read_long_after_it_was_written_does_not_count():
+    jail = a_jail(max_retry=1, find_time=600)
+
+    assert jail.on_failure(Failure(EVE, NOON), NOON + 601) == []
+    assert jail.total_failed == 0
+
+
+def test_a_failure_from_the_future_counts_as_one_of_now():
+    jail = a_jail(max_retry=2, find_time=600)
+    jail.on_failure(Failure(EVE, NOON + 10**8), NOON)
+
+    assert jail.failures.of(EVE)[0].when == NOON
+
+
+def test_the_ban_knows_what_led_to_it():
+    jail = a_jail(max_retry=3, max_matches=2, ban_time=3600)
+
+    (order,) = after(jail, failures(EVE, at=[0, 1, 2], fields={"user": "root"}))
+
+    assert order.ban == Ban(
+        "ssh", EVE, NOON + 2, 3600.0,
+        matches=(f"{EVE} failed at 1", f"{EVE} failed at 2"),
+        failures=3, count=1, fields={"user": "root"},
+    )  # fmt: skip
+
+
+def test_a_ban_ends_after_bantime():
+    jail = a_jail(max_retry=1, ban_time=60)
+    after(jail, failures(EVE, at=[0]))
+
+    assert jail.on_time(NOON + 59) == []
+    assert jail.next_moment == NOON + 60
+    assert hosts(jail.on_time(NOON + 60)) == [("Lift", EVE)]
+    assert jail.on_time(NOON + 61) == []
+
+
+def test_a_ban_for_ever_stays():
+    jail = a_jail(max_retry=1, ban_time=math.inf)
+    after(jail, failures(EVE, at=[0]))
+
+    assert jail.on_time(NOON + 10**9) == []
+    assert jail.next_moment == math.inf
+
+
+def test_who_is_shut_out_and_goes_on_is_not_shut_out_twice():
+    jail = a_jail(max_retry=2)
+    after(jail, failures(EVE, at=[0, 1]))
+
+    said = [
+        one for failure in failures(EVE, at=[2, 3]) for one in jail.on_failure(failure, NOON + 3)
+    ]
+
+    assert [one for one in said if not isinstance(one, Failure)] == [AlreadyBanned(EVE)]
+
+
+def test_an_ignored_address_never_counts():
+    jail = a_jail(max_retry=1, ignore_ip=("192.0.2.0/24",))
+
+    (said,) = jail.on_failure(Failure(EVE, NOON), NOON)
+
+    assert said == Ignored(EVE, "ip")
+    assert jail.total_failed == 0
+
+
+def test_ignorecommand_has_a_say():
+    jail = a_jail(max_retry=1, help=Help(is_ignored=lambda failure: failure.host == EVE))
+
+    assert jail.on_failure(Failure(EVE, NOON), NOON) == [Ignored(EVE, "command")]
+    assert hosts(after(jail, failures(BOB, at=[0]))) == [("Enforce", BOB)]
+
+
+def test_unban_lets_a_host_in_and_forgets_its_failures():
+    jail = a_jail(max_retry=2)
+    after(jail, failures(EVE, at=[0, 1, 2]))
+
+    assert hosts(jail.unban(EVE)) == [("Lift", EVE)]
+    assert after(jail, failures(EVE, at=[3])) == []
+    assert jail.unban(EVE) == []
+
+
+def test_a_ban_by_hand_happens_once():
+    jail = a_jail()
+
+    assert hosts(jail.ban(EVE, NOON)) == [("Enforce", EVE)]
+    assert jail.ban(EVE, NOON) == []
+
+
+def test_bans_grow_with_what_the_host_has_had():
+    jail = a_jail(
+        max_retry=1,
+        ban_time=600,
+        ban_time_extra={"increment": True},
+        help=Help(earlier_bans=lambda host, jail: 2),
+    )
+
+    (order,) = after(jail, failures(EVE, at=[0]))
+
+    assert (order.ban.seconds, order.ban.count) == (2400, 3)
+
+
+def test_a_restart_brings_back_bans_that_run_and_failures_that_count():
+    jail = a_jail(max_retry=2, find_time=600)
+    running, over = Ban("ssh", EVE, NOON - 10, 600), Ban("ssh", "192.0.2.1", NOON - 700, 600)
+
+    orders = jail.restore([running, over], failures(BOB, at=[-100, -700]), NOON)
+
+    assert orders == [Enforce(running, restored=True)]
+    assert hosts(after(jail, failures(BOB, at=[0]))) == [("Enforce", BOB)]
+
+
+def test_a_new_limit_holds_from_the_next_failure_on():
+    jail = a_jail(max_retry=9)
+    after(jail, failures(EVE, at=[0, 1]))
+
+    jail.change(a_jail(max_retry=3).conf)
+
+    assert hosts(after(jail, failures(EVE, at=[2]))) == [("Enforce", EVE)]
+
+
+def test_progress_tells_the_net_effect_of_a_step():
+    jail = a_jail(max_retry=2)
+    after(jail, [*failures(EVE, at=[0, 1]), *failures(BOB, at=[2]), *failures(EVE, at=[3])])
+
+    progress = jail.take_progress({})
+
+    assert [ban.host for ban in progress.banned] == [EVE]
+    assert progress.settled == (EVE,)
+    assert {(one.host, one.when) for one in progress.failed} == {(BOB, NOON + 2), (EVE, NOON + 3)}
+    assert jail.take_progress({}).is_empty
+
+
+def test_a_ban_that_is_lifted_is_told_as_lifted():
+    jail = a_jail(max_retry=1, ban_time=60)
+    after(jail, failures(EVE, at=[0]))
+    jail.take_progress({})
+
+    assert hosts(jail.on_time(NOON + 60)) == [("Lift", EVE)]
+    assert jail.take_progress({}).lifted == (EVE,)

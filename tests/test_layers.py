@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every module has its place, and knows only what stands before it."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.support import ROOT
+
+# In reading order.  After the bar stand those that touch the world: files, sockets, threads, the
+# clock.  A new module begins by finding its place here.
+LAYERS = {
+    "common": """
+        version errors units address tags options commands cli paths wire
+        | clock logs
+        """,
+    "server": """
+        records
+        zones datestyles dates pattern conversation filter ignore
+        literals screen
+        counter bantime bans jail
+        quoting action enforcer
+        draft plan transmitter
+        | source tail journal watch reader resolver shell tables store
+        worker server control daemon main
+        """,
+    "client": """
+        ini include expand filterconf actionconf jailconf stream present
+        | connection launch main
+        """,
+}
+RIM = "|"
+
+# What a pure module does without: the world, and the libraries that reach it.
+WORLDLY = frozenset(
+    """
+    os io sys socket socketserver selectors select signal subprocess threading _thread queue time
+    logging asyncio multiprocessing concurrent sqlite3 shutil tempfile glob fcntl pwd grp random
+    pathlib pyinotify daemon lockfile systemd urllib http ssl ctypes importlib
+    """.split()
+)
+
+# The few exceptions, each with its reason.
+ALLOWED: dict[tuple[str, str], str] = {}
+
+PLACES = {
+    f"{package}.{name}": (package, rank, rank > order.index(RIM))
+    for package, layers in LAYERS.items()
+    for order in [layers.split()]
+    for rank, name in enumerate(order)
+    if name != RIM
+}
+MODULES = sorted(
+    path
+    for package in LAYERS
+    for path in (ROOT / package).rglob("*.py")
+    if path.name != "__init__.py"
+)
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports_of(source):
+    """The full name of everything that `source` imports, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            # `from server import jail` names a module, `from server.jail import Jail` does not
+            if origin in LAYERS:
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
+            else:
+                yield origin
+
+
+def problems_of(module, source):
+    """What is wrong with the place of `module`, as sentences."""
+    problems = []
+    if not source.startswith("# SPDX-License-Identifier: GPL-2.0-or-later\n"):
+        problems.append("does not begin with the SPDX line")
+    if not ast.get_docstring(ast.parse(source)):
+        problems.append("has no docstring")
+    if module not in PLACES:
+        return [*problems, "has no place in LAYERS"]
+    package, rank, is_worldly = PLACES[module]
+    for name in sorted(set(imports_of(source))):
+        top = name.partition(".")[0]
+        if (module, top) in ALLOWED:
+            continue
+        if top in ("", "tests", "fail2ban"):
+            problems.append(f"imports {name}, which no module may")
+        elif top in LAYERS:
+            problems += _wrong_way(package, rank, is_worldly, name)
+        elif top in WORLDLY and not is_worldly:
+            problems.append(f"is pure and imports {name}")
+    return problems
+
+
+def _wrong_way(package, rank, is_worldly, name):
+    if name not in PLACES:
+        return [f"imports {name}, which has no place in LAYERS"]
+    its_package, its_rank, it_is_worldly = PLACES[name]
+    if its_package not in (package, "common"):
+        return [f"imports {name}, of another package"]
+    if its_package == package and its_rank >= rank:
+        return [f"imports {name}, which stands after it"]
+    if it_is_worldly and not is_worldly:
+        return [f"is pure and imports {name}, which touches the world"]
+    return []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_is_in_its_place(path):
+    assert [] == problems_of(name_of(path), path.read_text("utf-8"))
+
+
+def test_no_exception_is_left_that_nobody_needs():
+    used = {
+        (name_of(path), name.partition(".")[0])
+        for path in MODULES
+        for name in imports_of(path.read_text("utf-8"))
+    }
+
+    assert set() == set(ALLOWED) - used
+
+
+HEADER = '# SPDX-License-Identifier: GPL-2.0-or-later\n"""Made up."""\n'
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "problem"),
+    [
+        ("server.jail", "from server.server import Server", "stands after it"),
+        ("server.jail", "from server import worker", "stands after it"),
+        ("server.jail", "import server.store", "stands after it"),
+        ("server.store", "import server.server", "stands after it"),
+        ("server.jail", "from client.ini import read", "of another package"),
+        ("client.ini", "from server.records import Ban", "of another package"),
+        ("common.wire", "from server.records import Ban", "of another package"),
+        ("server.jail", "from common.clock import now", "touches the world"),
+        ("server.jail", "import time", "is pure and imports time"),
+        ("server.jail", "import os.path", "is pure and imports os.path"),
+        (
+            "server.jail",
+            "def f():\n    from threading import Lock",
+            "is pure and imports threading",
+        ),
+        ("server.jail", "from . import bans", "which no module may"),
+        ("server.jail", "from tests.support import ROOT", "which no module may"),
+        ("server.jail", "from server.unheard import of", "has no place"),
+        ("server.unheard", "", "has no place"),
+    ],
+)
+def test_a_module_in_the_wrong_place_is_noticed(module, line, problem):
+    (found,) = problems_of(module, f"{HEADER}{line}\n")
+
+    assert problem in found
+
+
+def test_a_module_without_licence_or_docstring_is_noticed():
+    assert ["does not begin with the SPDX line"] == problems_of("server.jail", '"""Made up."""\n')
+    assert ["has no docstring"] == problems_of("server.jail", HEADER.splitlines()[0] + "\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from server.bans import BanList", "from common.options import JailConf", "import heapq"],
+)
+def test_a_module_may_import_what_stands_before_it(line):
+    assert [] == problems_of("server.jail", f"{HEADER}{line}\n")
+
+
+SOURCES = [
+    *(path for folder in ("tests", "tools", "bench") for path in (ROOT / folder).rglob("*.py")),
+    *(path for package in (*LAYERS, "fail2ban") for path in (ROOT / package).rglob("__init__.py")),
+    *ROOT.glob("*.py"),
+    *ROOT.glob("fail2ban-*"),
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_source_file_names_its_licence(path):
+    text = path.read_text("utf-8")
+
+    assert "# SPDX-License-Identifier: GPL-2.0-or-later" in text.splitlines()[:2]
+    assert not text.startswith("#!") or path.stat().st_mode & 0o111

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import logging
+import os
+import re
+import socket
+
+import pytest
+
+from common.errors import CommandError
+from common.logs import Log, level_of
+
+
+@pytest.fixture
+def log():
+    log = Log()
+    log.set_level("INFO")
+    yield log
+    log.set_target("STDERR")
+
+
+def say(text="[ssh] Ban 192.0.2.1", level=25):
+    logging.getLogger("fail2ban.actions").log(level, text)
+
+
+def test_a_line_looks_as_other_programs_expect(log, tmp_path):
+    log.set_target(str(tmp_path / "log"))
+
+    say()
+
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} fail2ban\.actions {8}\[\d+\]: NOTICE  "
+        r"\[ssh\] Ban 192\.0\.2\.1\n",
+        (tmp_path / "log").read_text(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [("INFO", 20), ("notice", 25), ("1", 40), ("2", 30), ("3", 20), ("4", 10), ("20", 20), ("HEAVYDEBUG", 5)],
+)  # fmt: skip
+def test_a_level_is_a_name_or_a_number(word, level):
+    assert level_of(word) == level
+
+
+@pytest.mark.parametrize("word", ["", "loud", "-1", "9999"])
+def test_another_word_is_no_level(word):
+    with pytest.raises(ValueError, match="Invalid log level"):
+        level_of(word)
+
+
+def test_less_important_lines_are_left_out(log, tmp_path):
+    log.set_target(str(tmp_path / "log"))
+    log.set_level("ERROR")
+
+    say()
+
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_a_target_that_cannot_be_had_leaves_the_old_one(log, tmp_path):
+    log.set_target(str(tmp_path / "log"))
+
+    with pytest.raises(CommandError, match="cannot log to"):
+        log.set_target(str(tmp_path / "nowhere" / "log"))
+    say()
+
+    assert log.target == str(tmp_path / "log")
+    assert "Ban" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("reopens", [True, False])
+def test_a_log_that_was_moved_is_begun_anew(log, tmp_path, reopens):
+    log.set_target(str(tmp_path / "log"))
+    say("first")
+    os.rename(tmp_path / "log", tmp_path / "log.1")
+
+    if reopens:
+        assert log.reopen()
+    say("second")
+
+    assert "first" in (tmp_path / "log.1").read_text()
+    assert "second" in (tmp_path / "log").read_text()
+
+
+def test_syslog_gets_the_line_with_facility_and_level(log, tmp_path):
+    path = str(tmp_path / "devlog")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        syslog.settimeout(5)
+        log.set_target("SYSLOG[facility=LOCAL3]", path)
+
+        say()
+
+        # local3 is 19, notice 5 (RFC 5424, 6.2.1)
+        assert re.fullmatch(
+            rb"<%d>fail2ban\.actions\[\d+\]: NOTICE \[ssh\] Ban 192\.0\.2\.1\0?" % (19 * 8 + 5),
+            syslog.recv(1000),
+        )
+    assert not log.reopen()
+
+
+def test_what_cannot_be_written_as_text_does_no_harm(log, tmp_path):
+    log.set_target(str(tmp_path / "log"))
+
+    say("odd \udcff name")
+
+    assert "odd \\udcff name" in (tmp_path / "log").read_text()
