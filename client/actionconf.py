@@ -164,8 +164,9 @@ def _doubts(definition: Definition, name: str) -> list[Problem]:
     problems = []
     known = (*ACTION_OPTIONS, *_PROPERTIES)
     for key, value in definition.unused().items():
-        near = difflib.get_close_matches(key, known, 1, 0.8)
-        if key not in known and near:
+        if key in known:
+            continue
+        if near := difflib.get_close_matches(key, known, 1, 0.8):
             text = f"[Definition] {key}: no option of the action {name}, and nothing uses it"
             problems.append(Problem("warning", text, value.where, f"Did you mean {near[0]}?"))
     return problems

@@ -175,8 +175,9 @@ def _doubts(path: str, definition: Definition, name: str, has_definition: bool) 
     problems = []
     known = (*FILTER_OPTIONS, *_OLD_OPTIONS)
     for key, value in definition.unused().items():
-        near = difflib.get_close_matches(key, known, 1, 0.8)
-        if key not in known and near:
+        if key in known:
+            continue
+        if near := difflib.get_close_matches(key, known, 1, 0.8):
             text = f"[Definition] {key}: no option of a filter, and nothing uses it"
             problems.append(Problem("warning", text, value.where, f"Did you mean {near[0]}?"))
     return problems

@@ -82,6 +82,10 @@ def replace_tags(
     return _Replacing(find, keep).replace(text, ())
 
 
+def _filling(name: str, value: str) -> Callable[[re.Match[str]], str]:
+    return lambda tag: value if tag[1] == name else tag[0]
+
+
 class _Replacing:
     """One go: what a tag finally stands for is worked out once."""
 
@@ -102,7 +106,7 @@ class _Replacing:
             times[name] = times.get(name, 0) + 1
             if times[name] > _TIMES:
                 raise ValueError(f"the tag <{name}> had to be replaced more than {_TIMES} times")
-            text = text.replace(tag[0], value)
+            text = _TAG.sub(_filling(name, value), text)
             if len(text) > _LONGEST:
                 raise ValueError(f"the tag <{name}> makes a text of more than {_LONGEST} letters")
             at = 0

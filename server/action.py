@@ -227,7 +227,7 @@ def _field(fields: Mapping[str, Any], tag: str) -> str:
     return ""
 
 
-def _no_facts(tag: str, ban: Ban) -> str | None:
+def no_facts(tag: str, ban: Ban) -> str | None:
     return None
 
 
@@ -237,7 +237,7 @@ def _no_facts(tag: str, ban: Ban) -> str | None:
 class Action:
     """The commands that an `ActionConf` stands for; None where it has no such command."""
 
-    def __init__(self, jail: str, conf: ActionConf, facts: Facts = _no_facts) -> None:
+    def __init__(self, jail: str, conf: ActionConf, facts: Facts = no_facts) -> None:
         self.conf = conf
         self.name = conf.name
         self.is_for_restored = not units.is_on(conf.properties.get("norestored", False))
@@ -254,15 +254,11 @@ class Action:
         return self.is_per_family("actionstart") if said is None else units.is_on(said)
 
     def has(self, key: str, family: str | None = INET4) -> bool:
-        return self._script(key, family) is not None
+        return self.script(key, family) is not None
 
     def is_per_family(self, key: str) -> bool:
         """Whether the command `key` is another one for IPv6."""
-        return self._script(key, INET4) != self._script(key, INET6)
-
-    def script(self, key: str, family: str | None) -> str | None:
-        """The command `key` as it is before a ban's values are put to it."""
-        return self._script(key, family)
+        return self.script(key, INET4) != self.script(key, INET6)
 
     def start(self, family: str | None = None) -> ShellCommand | None:
         return self.command("actionstart", family)
@@ -298,17 +294,18 @@ class Action:
         return self.for_ban(key, ban, restored)
 
     def command(self, key: str, family: str | None) -> ShellCommand | None:
-        script = self._script(key, family)
+        script = self.script(key, family)
         return None if script is None else ShellCommand(script, timeout=self._timeout)
 
     def for_ban(self, key: str, ban: Ban, restored: bool) -> ShellCommand | None:
-        script = self._script(key, family_of(ban))
+        script = self.script(key, family_of(ban))
         if script is None:
             return None
         values = BanValues(ban, restored, self._facts)
         return replace(_with_values(script, values), timeout=self._timeout)
 
-    def _script(self, key: str, family: str | None) -> str | None:
+    def script(self, key: str, family: str | None) -> str | None:
+        """The command `key` as it is before a ban's values are put to it."""
         if (key, family) not in self._pasted:
             found = self._properties.get(f"{key}?family={family}", self._properties.get(key))
             script = _paste(str(found), self._properties, family) if found else ""

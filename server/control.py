@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -247,8 +247,7 @@ class Control:
         if not data:
             link.is_ending = True  # it may still read what it has asked for
             return
-        if not link.decoder.is_amid_message or link.is_idle:
-            link.moved = self._clock()
+        link.moved = self._clock()
         try:
             messages = link.decoder.feed(data)
         except ProtocolError as error:
@@ -273,12 +272,19 @@ class Control:
             elif request is _LEAVING:
                 link.outbox += encode(request)
             else:
-                link.is_busy = True
-                threading.Thread(target=self._work, args=(link, request), daemon=True).start()
+                self._begin(link, request)
         if link.is_ending and link.is_idle:
             self._drop(link)
             return
         self._watch(link)
+
+    def _begin(self, link: _Link, request: Any) -> None:
+        link.is_busy = True
+        try:
+            threading.Thread(target=self._work, args=(link, request), daemon=True).start()
+        except RuntimeError as error:  # the system has no thread left
+            self._done.put((link, encode_answer(1, error)))
+            self._wake()
 
     def _watch(self, link: _Link) -> None:
         events = selectors.EVENT_WRITE if link.outbox else 0
@@ -295,7 +301,7 @@ class Control:
     def _send(self, link: _Link) -> None:
         while link.outbox:
             try:
-                sent = link.sock.send(memoryview(link.outbox)[:_CHUNK])
+                sent = link.sock.send(bytes(link.outbox[:_CHUNK]))
             except BlockingIOError:
                 return
             del link.outbox[:sent]
@@ -336,9 +342,9 @@ def clear_the_way(path: str, is_forced: bool) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise Fail2banError(f"{path} is there and no socket; remove it, or choose another with -s")
-    for answering in _who_listens(path):
+    if listener := _who_listens(path):
         raise Fail2banError(
-            f"a server answers on {path} already ({answering}); stop it, or choose another with -s"
+            f"a server answers on {path} already ({listener}); stop it, or choose another with -s"
         )
     if found.st_uid != os.geteuid() and not is_forced:
         raise Fail2banError(
@@ -348,14 +354,14 @@ def clear_the_way(path: str, is_forced: bool) -> None:
     os.unlink(path)
 
 
-def _who_listens(path: str) -> Iterator[str]:
+def _who_listens(path: str) -> str:
+    """Which process listens at `path`; "" if none does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            return
+            return ""
         except BlockingIOError:  # so many wait for it that there is a queue
-            yield "it is busy"
-            return
-        yield f"process {_peer(probe)[0]}"
+            return "it is busy"
+        return f"process {_peer(probe)[0]}"

@@ -12,9 +12,10 @@ import functools
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from server import datestyles, zones
 from server.datestyles import Compiled, Style
@@ -26,9 +27,15 @@ _TAI_ZERO = 1 << 62
 # A log's clock may be so much ahead of ours when the year ends.
 _NEW_YEAR_SKEW = 3600
 # So many characters of no word may stand before a date that is still at the line's beginning.
-_LEAD = re.compile(r"\W{0,2}")
 _LEAD_LENGTH = 2
 _DAYS_KEPT = 500
+# What stands for the style of the last date as long as there was none.
+_NO_STYLE = Style("(?!)")
+
+
+def _no_match(line: str, place: int) -> re.Match[str] | None:
+    return None
+
 
 # What hours, minutes and seconds are worth, as they are written; the seconds 60 and 61 are missing.
 _HOURS = {text: n * 3600 for n in range(24) for text in (f"{n:02}", f"{n:2}", str(n))}
@@ -48,8 +55,7 @@ class DateHit:
     moment: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(NamedTuple):
     """What a date means as long as `since` <= now < `until`.
 
     `midnight` is when its day begins, if adding to that gives every other time of the day.
@@ -86,8 +92,9 @@ class DateDetector:
         # Where nothing but the default styles is looked for, a line can be dismissed at a glance.
         self._is_default = words in ([], ["{DEFAULT}"])
         # The years that a default style takes depend on the decade; this is when it must be found anew.
-        self._decade_since = math.inf
-        self._decade_until = -math.inf
+        self._decade_since, self._decade_until = math.inf, -math.inf
+        self._accustomed: _Reader
+        self._match: Callable[[str, int], re.Match[str] | None]
         self._forget(datestyles.PRESENT_DECADE)
 
     @property
@@ -99,40 +106,42 @@ class DateDetector:
         """The date in `line`; None if there is none."""
         if not self._decade_since <= now < self._decade_until:
             self._enter_decade(now)
-        reader = self._accustomed
-        if reader is None or self._place > _LEAD_LENGTH:
+        if self._place > _LEAD_LENGTH:
             return self._look(line, now)
-        match = reader.at(line, self._place)
+        match = self._match(line, self._place)
         if match is None:
             return self._look(line, now)
         last = self._last
         if (
-            match[reader.cut] == self._text
-            and match.start(reader.cut) == last.start
+            match[self._cut] == self._text
+            and match.start(self._cut) == last.start
             and self._since <= now < self._until
         ):
             return last
-        return self._remember(reader, match, now)
+        return self._remember(self._accustomed, match, now)
 
     def _look(self, line: str, now: float) -> DateHit | None:
         """The date in `line`: first at its beginning, then where the last one stood, then anywhere."""
-        lead = _LEAD.match(line)
-        begin = lead.end() if lead else 0
-        for index, reader in enumerate(self._at_begin):
-            match = reader.at(line, begin)
-            if match is not None:
-                self._at_begin.insert(0, self._at_begin.pop(index))
-                return self._remember(reader, match, now)
+        if not self._is_default or datestyles.dated_at_begin().match(line):
+            place = _lead_of(line)
+            for index, reader in enumerate(self._at_begin):
+                match = reader.at(line, place)
+                if match is not None:
+                    self._at_begin.insert(0, self._at_begin.pop(index))
+                    return self._remember(reader, match, now)
         if not self._anywhere:
             return None
-        if self._is_default and not datestyles.LOOKS_DATED.search(line, 0, datestyles.REACH):
-            return None
-        if self._accustomed is not None:
-            match = self._accustomed.at(line, self._place)
-            if match is not None:
-                return self._remember(self._accustomed, match, now)
+        match = self._match(line, self._place)
+        if match is not None:
+            return self._remember(self._accustomed, match, now)
+        begin = 0
+        if self._is_default:
+            hint = datestyles.dated().search(line)
+            if hint is None:
+                return None
+            begin = max(hint.end() - datestyles.LONGEST_DATE, 0)
         for index, reader in enumerate(self._anywhere):
-            match = reader.search(line)
+            match = reader.search(line, begin)
             if match is not None:
                 if index:
                     self._anywhere.insert(index - 1, self._anywhere.pop(index))
@@ -140,13 +149,18 @@ class DateDetector:
         return None
 
     def _remember(self, reader: _Reader, match: re.Match[str], now: float) -> DateHit:
-        start, end = match.span(reader.cut)
-        self._last = DateHit(start, end, reader.read(match, now))
+        cut = reader.cut
+        start, end = match.span(cut)
+        if start < 0:
+            # An optional group that is not there: nothing to cut out.
+            start = end = match.start()
+        self._last = last = DateHit(start, end, reader.read(match, now))
         self._since, self._until = reader.since, reader.until
-        self._text = match[reader.cut]
-        self._accustomed = reader
+        self._text = match[cut]
         self._place = match.start()
-        return self._last
+        if reader is not self._accustomed:
+            self._accustomed, self._match, self._cut = reader, reader.regex.match, cut
+        return last
 
     def _enter_decade(self, now: float) -> None:
         """Take the years up to the end of the decade that begins, or goes on, three years ahead."""
@@ -161,7 +175,9 @@ class DateDetector:
         self._at_begin = [_Reader(style, decade, self._zone) for style in self._styles]
         self._anywhere = [reader for reader in self._at_begin if not reader.is_tied]
         # The last date: who read it, where, its text, and when it would mean something else.
-        self._accustomed: _Reader | None = None
+        self._accustomed = _Reader(_NO_STYLE, decade, self._zone)
+        self._match = _no_match
+        self._cut = 0
         self._place = 0
         self._text = ""
         self._last = DateHit(0, 0, None)
@@ -193,29 +209,32 @@ class _Reader:
 
     def at(self, line: str, place: int) -> re.Match[str] | None:
         """The date that begins at `place` (of a tied style: at the line's beginning)."""
-        return self._match(line, 0 if self.is_tied else place)
+        return self.regex.match(line, 0 if self.is_tied else place)
 
-    def search(self, line: str) -> re.Match[str] | None:
-        """The first date, wherever it stands."""
-        return self._found.regex.search(line, 0, self._style.reach or len(line))
+    def search(self, line: str, begin: int) -> re.Match[str] | None:
+        """The first date from `begin` on."""
+        return self.regex.search(line, begin, begin + (self._style.reach or len(line)))
 
     def read(self, match: re.Match[str], now: float) -> float | None:
         """The moment that `match` means; None if it is an impossible one."""
         if not self._quick_groups:
-            reading = self._read_in_full(match, now)
-        else:
-            hour, minute, second, *_ = got = match.group(*self._quick_groups)
-            day = got[3:]
-            if not self._days_since <= now < self._days_until:
-                self._days.clear()
-                self._days_since, self._days_until = -math.inf, math.inf
-            elif day in self._days and second in _SECONDS and hour in _HOURS and minute in _MINUTES:
+            return self._read_in_full(match, now).moment
+        got = match.group(*self._quick_groups)
+        if self._days_since <= now < self._days_until:
+            try:
+                time_of_day = _HOURS[got[0]] + _MINUTES[got[1]] + _SECONDS[got[2]]
+                moment = self._days[got[3:]] + time_of_day
+            except KeyError:
+                pass
+            else:
                 self.since, self.until = self._days_since, self._days_until
-                return self._days[day] + _HOURS[hour] + _MINUTES[minute] + _SECONDS[second]
-            reading = self._read_in_full(match, now)
-            if reading.midnight is not None:
-                self._keep(day, reading.midnight, reading)
-        self.since, self.until = reading.since, reading.until
+                return moment
+        else:
+            self._days.clear()
+            self._days_since, self._days_until = -math.inf, math.inf
+        reading = self._read_in_full(match, now)
+        if reading.midnight is not None:
+            self._keep(got[3:], reading.midnight, reading)
         return reading.moment
 
     def _keep(self, day: tuple[str | None, ...], midnight: float, reading: _Reading) -> None:
@@ -230,13 +249,13 @@ class _Reader:
         return datestyles.compiled(self._style, self._decade)
 
     @functools.cached_property
+    def regex(self) -> re.Pattern[str]:
+        return self._found.regex
+
+    @functools.cached_property
     def cut(self) -> int:
         """The group that is cut out of the line."""
         return self._found.cut
-
-    @functools.cached_property
-    def _match(self):  # type: ignore[no-untyped-def]  # a bound method of re.Pattern
-        return self._found.regex.match
 
     @functools.cached_property
     def _quick_groups(self) -> tuple[int, ...]:
@@ -251,19 +270,24 @@ class _Reader:
         return (*(fields[field][0] for field in _TIME_FIELDS), *day)
 
     def _read_in_full(self, match: re.Match[str], now: float) -> _Reading:
+        try:
+            reading = self._meaning(match, now)
+        except (ValueError, OverflowError, OSError):
+            reading = _Reading(None, math.inf, -math.inf)
+        self.since, self.until = reading.since, reading.until
+        return reading
+
+    def _meaning(self, match: re.Match[str], now: float) -> _Reading:
         given: dict[str, str] = {}
         for field, groups in self._found.fields.items():
             text = next((match[group] for group in groups if match[group] is not None), None)
             if text is not None:
                 given[field] = text.strip()
-        try:
-            if "epoch" in given:
-                return _Reading(_epoch(given["epoch"]))
-            if "tai64n" in given:
-                return _Reading(_tai64n(given["tai64n"]))
-            return _meaning(given, self._zone_of(given.get("zone")), now)
-        except (ValueError, OverflowError, OSError):
-            return _Reading(None, math.inf, -math.inf)
+        if "epoch" in given:
+            return _Reading(_epoch(given["epoch"]))
+        if "tai64n" in given:
+            return _Reading(_tai64n(given["tai64n"]))
+        return _meaning(given, self._zone_of(given.get("zone")), now)
 
     def _zone_of(self, text: str | None) -> Zone:
         if text is None:
@@ -271,6 +295,14 @@ class _Reader:
         if text not in self._named_zones:
             self._named_zones[text] = FixedZone(zones.offset_of(text.upper()))
         return self._named_zones[text]
+
+
+def _lead_of(line: str) -> int:
+    """Where the first word begins; 0 where that is not at the line's beginning."""
+    for place, character in enumerate(line[: _LEAD_LENGTH + 1]):
+        if character.isalnum() or character == "_":
+            return place
+    return 0
 
 
 def _epoch(text: str) -> float:
@@ -367,7 +399,9 @@ def _month(given: Mapping[str, str]) -> int | None:
     if "month" in given:
         return int(given["month"])
     name = given.get("month_name", "").lower()
-    return next((n for month, n in datestyles.MONTHS.items() if name and month[:3] == name[:3]), None)
+    return next(
+        (n for month, n in datestyles.MONTHS.items() if name and month[:3] == name[:3]), None
+    )
 
 
 def _weekday(given: Mapping[str, str]) -> int | None:

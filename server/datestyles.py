@@ -14,12 +14,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from server import zones
 
-# Nothing that is built of default styles is looked for further into a line than this: nobody writes
-# the date so late, and a hostile line must not cost more.
-REACH = 4096
+# What is built of default styles is looked for in so many characters only, from the first place that
+# may be a date (`dated`): a hostile line must not cost more.
+REACH = 2048
+# No default style is longer up to the end of what `dated` finds in it.
+LONGEST_DATE = 64
 
 # Patterns are compiled for it when they are checked; the real one is known when a line is read.
 PRESENT_DECADE = 2
@@ -60,8 +63,7 @@ _MINUTE_2, _MINUTE_1 = "[0-5][0-9]", "|[0-9]"
 _SECOND_2, _SECOND_1 = "6[01]|[0-5][0-9]", "|[0-9]"
 
 
-@dataclass(frozen=True, slots=True)
-class Directive:
+class Directive(NamedTuple):
     """One `%…`: the field of a date that it stands for, what that looks like, its readable name."""
 
     field: str
@@ -82,7 +84,9 @@ DIRECTIVES: Mapping[str, Directive] = MappingProxyType(
         "B": Directive("month_name", _any_case(list(MONTHS)), "Month"),
         "d": Directive("day", _DAY_2 + _DAY_1, "Day"),
         "Exd": Directive("day", _DAY_2, "ExDay"),
-        "j": Directive("yearday", "36[0-6]|3[0-5][0-9]|[12][0-9]{2}|0[0-9]{2}|[0-9]{1,2}", "Yearday"),  # fmt: skip
+        "j": Directive(
+            "yearday", "36[0-6]|3[0-5][0-9]|[12][0-9]{2}|0[0-9]{2}|[0-9]{1,2}", "Yearday"
+        ),  # fmt: skip
         "U": Directive("sunday_week", "5[0-3]|[0-4]?[0-9]", "Yearweek"),
         "W": Directive("monday_week", "5[0-3]|[0-4]?[0-9]", "Yearweek"),
         "w": Directive("weekday", "[0-6]", "Weekday"),
@@ -117,8 +121,7 @@ _SPECIAL: Mapping[str, Directive] = MappingProxyType(
         "{ZONE}": Directive("zone", _longest_first(zones.ABBREVIATIONS), "Zone name"),
     }
 )
-_TOKEN = re.compile(r"%(?:Ex)?[A-Za-z%]?|%|\{(?:L?EPOCH|TAI64N|ZONE)\}")
-_LEADING_FLAGS = re.compile(r"\(\?[aimsux]+\)")
+_TOKEN = r"%(?:Ex)?[A-Za-z%]?|\{(?:L?EPOCH|TAI64N|ZONE)\}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,7 @@ class Style:
     reach: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(NamedTuple):
     """A style's regular expression, the group to cut out, and the groups that hold each field."""
 
     regex: re.Pattern[str]
@@ -194,9 +196,6 @@ DEFAULT_STYLES: tuple[Style, ...] = (
     EPOCH_OF_AUDIT,
     *_TIED_STYLES,
 )
-# Without one of these there is no default style further on in a line.
-LOOKS_DATED = re.compile(r"[0-9]:[0-5][0-9]:[0-6][0-9]|@4[0-9a-f]{23}|audit\([0-9]")
-
 # Patterns that are one word, and the readable name of each.
 _WORDS: Mapping[str, tuple[str, tuple[Style, ...], tuple[Style, ...]]] = MappingProxyType(
     {
@@ -205,6 +204,21 @@ _WORDS: Mapping[str, tuple[str, tuple[Style, ...], tuple[Style, ...]]] = Mapping
         "TAI64N": ("TAI64N", (TAI64N,), (replace(TAI64N, is_tied=True),)),
     }
 )
+
+
+@functools.cache
+def dated() -> re.Pattern[str]:
+    """Where this is not found, there is no default style anywhere in a line."""
+    return re.compile(r"[0-9]:[0-5][0-9]:[0-6][0-9]|@4[0-9a-f]{23}|audit\([0-9]")
+
+
+@functools.cache
+def dated_at_begin() -> re.Pattern[str]:
+    """Where this does not match, none stands at its beginning (save TAI64N, found either way)."""
+    return re.compile(
+        r"\W{0,2}(?:20[0-9]{2}[-/.]|[0-9]{1,2}[-/][0-9A-Za-z]|[0-9]{1,2}:[0-9]{2}:|[0-9]{6}|<[0-9]|"
+        r"(?:[A-Z]{2,4} )?(?:[A-Za-z]{3} )?[A-Za-z]{3}[- ] ?[0-9])"
+    )
 
 
 def styles_of(pattern: str) -> tuple[Style, ...]:
@@ -227,7 +241,7 @@ def name_of(pattern: str) -> tuple[str | None, str]:
     word = rest.removeprefix("^").upper()
     if word in _WORDS:
         return None, _WORDS[word][0]
-    return pattern, _TOKEN.sub(lambda token: _directive(token[0]).word, pattern)
+    return pattern, re.sub(_TOKEN, lambda token: _directive(token[0]).word, pattern)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -237,7 +251,7 @@ def compiled(style: Style, decade: int) -> Compiled:
     Raises ValueError where it cannot be one.
     """
     pattern = style.pattern
-    flags = _LEADING_FLAGS.match(pattern)
+    flags = re.match(r"\(\?[aimsux]+\)", pattern)
     if flags:
         pattern = pattern[flags.end() :]
     body, names = _translated(pattern, decade)
@@ -250,7 +264,9 @@ def compiled(style: Style, decade: int) -> Compiled:
             # Where the pattern has plain groups of its own, only the first of them is cut out.
             plain = next((n for n in range(1, bare.groups + 1) if n not in named), 0)
             before = r"\W{0,2}" if style.is_tied else ""
-            before += _NOT_INSIDE_A_WORD if style.is_bound_before else ""
+            if style.is_bound_before:
+                # The quicker one means the same before what begins like a word, as directives do.
+                before += r"(?<!\w)" if body.startswith("(?P<date_") else _NOT_INSIDE_A_WORD
             after = _NOT_INSIDE_A_WORD if style.is_bound_after else ""
             opening = "(?:" if plain else "("
             regex = re.compile(f"{prefix}{before}{opening}{body}){after}")
@@ -275,7 +291,7 @@ def _translated(pattern: str, decade: int) -> tuple[str, dict[str, str]]:
         names[name] = directive.field
         return f"(?P<{name}>{directive.regex or year})"
 
-    return _TOKEN.sub(group, pattern), names
+    return re.sub(_TOKEN, group, pattern), names
 
 
 def _directive(token: str) -> Directive:

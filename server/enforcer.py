@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from common.errors import CommandError
 from common.options import ActionConf
-from server.action import FAMILIES, Action, Facts, ending, family_of, hint
+from server.action import FAMILIES, Action, Facts, ending, family_of, hint, no_facts
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result, ShellCommand
 
 T = TypeVar("T")
@@ -33,16 +33,10 @@ Asking = Generator[Step, Result | None, T]  # steps that lead to an answer
 Steps = Asking[None]
 
 
-def _no_facts(tag: str, ban: Ban) -> str | None:
-    return None
-
-
 class Enforcer:
     """One jail's actions: what is started, and what is enforced."""
 
-    def __init__(
-        self, jail: str, actions: tuple[ActionConf, ...], facts: Facts = _no_facts
-    ) -> None:
+    def __init__(self, jail: str, actions: tuple[ActionConf, ...], facts: Facts = no_facts) -> None:
         self._jail = jail
         self._facts = facts
         self._running = tuple(self._runner(conf) for conf in actions)
@@ -281,10 +275,10 @@ class _Runner:
             if not (yield from self._start(place)):
                 return False
         check = self.action.check(family_of(ban))
-        result = (yield from _run(check)) if check is not None else None
-        if result is not None and not result.is_success:
+        after = (yield from _run(check)) if check is not None else None
+        if after is not None and not after.is_success:
             self._started.discard(place)
-            yield self._fault("actioncheck", result, "after a repair")
+            yield self._fault("actioncheck", after, "after a repair")
             return False
         yield Note(logging.WARNING, f"action {name}: repaired, {len(self._held)} bans made again")
         return True
@@ -353,7 +347,8 @@ class _Runner:
 
     def _lift_all(self, lifts: Sequence[Lift], least: int = 2) -> Steps:
         hosts = {lift.ban.host for lift in lifts}
-        for place in self._places("actionflush"):
+        may_flush = len(lifts) >= least and self.action.has("actionflush")
+        for place in self._places("actionflush") if may_flush else ():
             members = [
                 host
                 for host, held in self._held.items()

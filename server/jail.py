@@ -25,7 +25,6 @@ from server.records import (
     Order,
     Position,
     Progress,
-    Prolong,
 )
 
 # A log's clock may be ahead of ours by so much; a failure from further ahead counts as one of now.

@@ -7,20 +7,21 @@ The only module of the server that knows them all.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from threading import Thread
 from typing import Any
 
-from common.errors import CommandError, Fail2banError
+from common.errors import Fail2banError
 from common.logs import Log
 from common.options import DAEMON_OPTIONS, DaemonConf
 from common.version import VERSION
 from server.control import Control
-from server.daemon import PidFile, detached
+from server.daemon import FAILED, PidFile, detached
 from server.reader import LogReader
 from server.resolver import Resolver
 from server.server import Backend, Server
@@ -52,6 +53,77 @@ class Settings:
 def run(settings: Settings, stream: Sequence[Any] = ()) -> int:
     """Run the server until it is stopped; the exit status, 255 where it could not start.
 
-    `stream` are the commands to begin with.
+    `stream` are the commands to begin with.  In the background, it is the daemon that runs on.
     """
-    ...
+    pidfile = PidFile(settings.pidfile) if settings.pidfile else None
+
+    def serve(is_ready: Callable[[], None]) -> int:
+        return _serve(settings, stream, is_ready)
+
+    if not settings.is_foreground:
+        return detached(serve, pidfile=pidfile)
+    try:
+        with pidfile or nullcontext():
+            return serve(lambda: None)
+    except Fail2banError as error:
+        print(f"fail2ban-server: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], None]) -> int:
+    target = Log()
+    daemon = _daemon_conf(settings)
+    target.set_target(daemon.log_target, daemon.syslog_socket)
+    target.set_level(daemon.log_level)
+    store, reader, resolver = _open_store(daemon), LogReader(), Resolver()
+    world = World(time.time, reader, store, resolver, run_command)
+    pinned = frozenset(key for key in _PINNABLE if getattr(settings, key) is not None)
+    server = Server(world, Backend(target, _open_store), daemon, pinned)
+    transmitter = Transmitter(server)
+
+    def answer(words: Any) -> tuple[int, Any]:
+        told = transmitter.answer(words)
+        if server.is_stopping.is_set():
+            control.stop()
+        return told
+
+    control = Control(settings.socket, answer, is_forced=settings.is_forced)
+    control.open()
+    log.info("Starting Fail2ban v%s", VERSION)
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: control.stop())
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            # In a thread, as the signal may come while the log's own lock is held.
+            signal.signal(number, lambda number, frame: Thread(target=server.reopen_log).start())
+        reader.start()
+        if stream:
+            code, value = transmitter.answer(["server-stream", list(stream)])
+            if code:
+                raise Fail2banError(f"the configuration is refused: {value}")
+        is_ready()
+        control.serve()
+    finally:
+        server.close()
+        control.close()
+    return 0
+
+
+# What the command line says of these, no configuration overrules.
+_PINNABLE = ("loglevel", "logtarget", "syslogsocket", "dbfile")
+
+
+def _daemon_conf(settings: Settings) -> DaemonConf:
+    given = {
+        DAEMON_OPTIONS[key][0]: getattr(settings, key)
+        for key in _PINNABLE
+        if getattr(settings, key) is not None
+    }
+    return replace(_AT_FIRST, **given)
+
+
+def _open_store(daemon: DaemonConf) -> Store:
+    path = None if daemon.db_file in ("", "None") else daemon.db_file
+    store = Store(path, max_matches=daemon.db_max_matches, purge_age=daemon.db_purge_age)
+    store.open()
+    return store

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from importlib import import_module
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,9 @@ _FLAGS = re.compile(r"\(\?([aiLmsux]+)\)")
 
 # In the order in which they are asked for; `host` is how it was written before there was a tag.
 _ID_GROUPS = ("fid", "ip4", "ip6", "dns", "host")
+# The parser of `re`, which shows what a regex consists of.
+_PARSER = import_module("re._parser")
+
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
 _LONGEST_NAME = 253
 _SKIPPED = "skiplines"
@@ -83,7 +87,10 @@ class Pattern:
             raise RegexError("Empty regular expression")
         self.source = text
         self.expanded, compiled = _compiled(_expanded(text, use_dns), is_multiline)
-        self.search: Callable[[str], re.Match[str] | None] = compiled.search
+        # Python tries a regex with `^` at each place of a line; `match` looks at the first alone.
+        self.search: Callable[[str], re.Match[str] | None] = (
+            compiled.match if _is_tied(self.expanded, compiled.flags) else compiled.search
+        )
         self.groups = frozenset(compiled.groupindex)
         if needs_id and not self.has_id:
             raise RegexError(f"No failure-id group in '{text}'")
@@ -177,6 +184,14 @@ def _compiled(text: str, is_multiline: bool) -> tuple[str, re.Pattern[str]]:
             except (re.error, OverflowError, RecursionError) as error:
                 problem = error
     raise RegexError(f"Unable to compile regular expression '{text}': {problem}")
+
+
+def _is_tied(text: str, flags: int) -> bool:
+    """Whether `text` can match nowhere but at the start."""
+    if flags & re.MULTILINE:
+        return False
+    parsed = list(_PARSER.parse(text, flags))
+    return bool(parsed) and str(parsed[0][0]) == "AT" and str(parsed[0][1]) == "AT_BEGINNING"
 
 
 def _with_scoped_flags(text: str) -> str:

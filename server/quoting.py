@@ -51,8 +51,11 @@ class _Command:
     def reading(self) -> Reading:
         words = [word.strip("'\"").rpartition("/")[2] for word in self.words]
         name = words[0] if words else ""
-        if name == "echo" and "/" not in self.words[0]:  # the program echo reads nothing without -e
-            return Reading.ECHO_E if any(_is_echo_e(word) for word in words[1:]) else Reading.ECHO
+        if name == "echo":
+            has_e = any(_is_echo_e(word) for word in words[1:])
+            if "/" in self.words[0]:  # the program, not the shell's own
+                return Reading.ESCAPES if has_e else Reading.PLAIN
+            return Reading.ECHO_E if has_e else Reading.ECHO
         if name == "printf":
             return _printf_reading(self.words[1:])
         shells = [i for i, word in enumerate(words) if word in _SHELLS]

@@ -78,6 +78,14 @@ def addresses_of(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
 
 
+def name_of(address: str) -> str:
+    """The host name of an address, or the address where nobody knows one."""
+    try:
+        return socket.getnameinfo((address, 0), socket.NI_NUMERICSERV)[0]
+    except OSError:
+        return address
+
+
 def own_ipv4(table: str = "/proc/net/fib_trie") -> list[str]:
     """This machine's IPv4 addresses, from the kernel's routing table (proc(5))."""
     found, last = [], ""

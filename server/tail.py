@@ -367,7 +367,10 @@ class Tail:
                 behind.add(jail)
             elif jail not in behind and (cursor.must_tell or cursor.seen != generation.source.size):
                 places.setdefault(cursor.offset, []).append(jail)
-        return any([self._serve(generation, *place, behind) for place in places.items()])
+        is_more = False
+        for at, jails in places.items():
+            is_more |= self._serve(generation, at, jails, behind)
+        return is_more
 
     def _serve(self, generation: Generation, at: int, jails: list[str], behind: set[str]) -> bool:
         """Read once at `at` for all `jails`; whether there is more."""
@@ -380,12 +383,12 @@ class Tail:
         length = whole_lines(data, is_more)
         data = data if length == len(data) else data[:length]
         for jail in jails:
-            cursor = generation.cursors.get(jail)
-            if cursor and (data or cursor.must_tell) and not self._hand(jail, generation, data):
+            cursor = generation.cursors[jail]
+            is_due = bool(data) or cursor.must_tell
+            is_refused = is_due and not self._hand(jail, generation, data)
+            if is_refused or is_more:
                 behind.add(jail)
-            elif is_more:
-                behind.add(jail)
-            elif cursor:
+            else:
                 cursor.seen = source.size
         return is_more
 

@@ -31,6 +31,7 @@ from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.reader import LogReader
 from server.records import (
+    Ban,
     Enforce,
     Event,
     Failure,
@@ -43,7 +44,7 @@ from server.records import (
     Result,
     ShellCommand,
 )
-from server.resolver import Resolver
+from server.resolver import Resolver, name_of
 from server.store import Store
 
 log = logging.getLogger("fail2ban.jail")
@@ -138,11 +139,12 @@ class Worker:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with this jail now, for `status`."""
-        found = [self.problem] if self.problem else []
-        for file in self._world.reader.files(self._jail.conf.name):
-            if file.problem:
-                found.append(f"{file.path}: {file.problem}")
-        return (*found, *(self._actor.problems if self._actor else ()))
+        files = self._world.reader.files(self._jail.conf.name)
+        return (
+            *((self.problem,) if self.problem else ()),
+            *(f"{file.path}: {file.problem}" for file in files if file.problem),
+            *(self._actor.problems if self._actor else ()),
+        )
 
     def offer(self, block: LogBlock | JournalBlock) -> bool:
         """Take `block` for the jail, unless so many wait that its reading must pause (False)."""
@@ -264,7 +266,7 @@ class Worker:
         """Start the actions, bring back what an earlier run left, and read the logs."""
         conf, now = self._jail.conf, self._world.clock()
         name = conf.name
-        self._actor = Actor(name, Enforcer(name, conf.actions), self._world.run)
+        self._actor = Actor(name, Enforcer(name, conf.actions, self._fact), self._world.run)
         self._actor.start()
         self._actor.do(lambda enforcer: enforcer.start())
         since = now - conf.find_time
@@ -304,6 +306,19 @@ class Worker:
         raise _Ended
 
     # -- what the jail asks of the world ---------------------------------------------------------------
+
+    def _fact(self, tag: str, ban: Ban) -> str | None:
+        """What an action's tag stands for, where the ban does not know it itself."""
+        jail = self._jail
+        figures = {
+            "jail.banned": len(jail.bans),
+            "jail.banned_total": jail.total_banned,
+            "jail.found": len(jail.failures),
+            "jail.found_total": jail.total_failed,
+        }
+        if tag in figures:
+            return str(figures[tag])
+        return name_of(ban.host) if tag == "ip-host" else None
 
     def _earlier_bans(self, host: str, jail: str | None) -> int:
         return self._world.store.history(host, jail)[0]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Protocol
 
 _DAY = 86400
@@ -41,7 +41,6 @@ ABBREVIATIONS = frozenset(_NAMES)
 LETTERS = frozenset(_LETTERS)
 
 OFFSET_REGEX = r"[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?"
-_OFFSET = re.compile(rf"(?:UTC|GMT)?({OFFSET_REGEX})")
 
 
 class Zone(Protocol):
@@ -110,7 +109,7 @@ class NamedZone:
         return _of_two(first, second_time, now) if first < second_time else first
 
     def today(self, now: float) -> date:
-        return datetime.fromtimestamp(now, timezone.utc).astimezone(self._rules).date()
+        return datetime.fromtimestamp(now, UTC).astimezone(self._rules).date()
 
 
 def offset_of(text: str) -> int:
@@ -121,7 +120,7 @@ def offset_of(text: str) -> int:
     hours = _LETTERS.get(text, _NAMES.get(text))
     if hours is not None:
         return int(hours * 3600)
-    offset = _OFFSET.fullmatch(text)
+    offset = re.fullmatch(rf"(?:UTC|GMT)?({OFFSET_REGEX})", text)
     if offset is None:
         raise ValueError(f"{text!r} is no time zone such as Z, CET, UTC+0200 or Europe/Zurich")
     digits = offset[1][1:].replace(":", "")

@@ -24,7 +24,7 @@ LAYERS = {
         quoting action enforcer
         draft plan transmitter
         | source tail journal watch reader resolver shell tables store
-        worker server control daemon main
+        announce actor worker server control daemon main
         """,
     "client": """
         ini include expand filterconf actionconf jailconf stream present

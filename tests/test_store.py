@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Says that something changed in a directory, soon after it did; what, others find out.
+
+One inotify instance (the kernel allows 128 a user) in one thread, for the whole server.  Directories
+are watched, never files: so a file that is not there yet is noticed, too.  Knows no log and no jail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import importlib
+import logging
+import os
+import select
+import struct
+import sys
+import threading
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("fail2ban.watch")
+
+EVERYTHING = ""  # told as changed where the kernel lost count
+_EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name: inotify(7)
+_BATCH = 0.002  # seconds in which events are gathered after the first one was told
+_BUFFER = 1 << 16
+
+# Tells which paths were written to, and which came, went, or changed otherwise.
+Listener = Callable[[set[str], set[str]], None]
+
+
+class Bell:
+    """Wakes a thread that sleeps in `wait`; rings before it sleeps are not lost."""
+
+    def __init__(self) -> None:
+        self._in, self._out = os.pipe()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+
+    def fileno(self) -> int:
+        return self._in
+
+    def ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it rings already
+            os.write(self._out, b".")
+
+    def wait(self, seconds: float | None) -> None:
+        """Sleep until it rings, `seconds` at most."""
+        poll = select.poll()
+        poll.register(self._in, select.POLLIN)
+        poll.poll(None if seconds is None else max(0.0, seconds) * 1000)
+        self.clear()
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._in, 4096)
+
+    def __del__(self) -> None:  # not earlier: whoever still rings must not hit another file
+        os.close(self._in)
+        os.close(self._out)
+
+
+def load_pyinotify() -> Any:
+    """The module pyinotify, silenced; ImportError or another error where it cannot be had.
+
+    It is loaded late: it takes some 50 ms, and a server whose jails all poll does without.  One
+    class of it, which we do not use, wants asyncore, gone from Python 3.12 unless pyasyncore is there.
+    """
+    try:
+        module = importlib.import_module("pyinotify")
+    except ModuleNotFoundError as error:
+        if error.name != "asyncore":
+            raise
+        stand_in = types.ModuleType("asyncore")
+        stand_in.__dict__["file_dispatcher"] = type("file_dispatcher", (), {})
+        sys.modules["asyncore"] = stand_in
+        try:
+            module = importlib.import_module("pyinotify")
+        finally:
+            del sys.modules["asyncore"]
+    logger = logging.getLogger("pyinotify")
+    logger.handlers.clear()  # it would write to the standard error stream
+    logger.setLevel(logging.CRITICAL)
+    return module
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A directory under watch: the kernel's number, which directory it is, the names of interest."""
+
+    number: int
+    identity: tuple[int, int]
+    names: frozenset[str] | None
+
+
+class Watcher:
+    """Watches directories; `watch` belongs to one thread, the telling is done in another one."""
+
+    def __init__(self, tell: Listener) -> None:
+        """Raises ImportError or OSError where there is no inotify to be had."""
+        self._tell = tell
+        self._pyinotify = load_pyinotify()
+        self._manager = self._pyinotify.WatchManager()
+        self._fd: int = self._manager.get_fd()
+        os.set_inheritable(self._fd, False)
+        os.set_blocking(self._fd, False)
+        self._watched: dict[str, _Watched] = {}
+        # Read by the thread that tells: replaced as a whole, never changed.
+        self._places: Mapping[int, tuple[tuple[str, frozenset[str] | None], ...]] = {}
+        self._gone: set[int] = set()  # numbers that the kernel took back
+        self._bell = Bell()
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_stopping = True
+        self._bell.ring()
+        if self._thread.ident is not None:
+            self._thread.join(2.0)
+        self._manager.close()
+
+    def watch(self, wanted: Mapping[str, frozenset[str] | None]) -> tuple[set[str], set[str]]:
+        """From now on watch these directories, each for these names (None: for all).
+
+        Returns those that are watched only now, in which something may have been missed, and those
+        that cannot be watched.
+        """
+        new: set[str] = set()
+        failed: set[str] = set()
+        watched: dict[str, _Watched] = {}
+        for directory, names in wanted.items():
+            try:
+                status = os.stat(directory)
+                identity = status.st_dev, status.st_ino
+                old = self._watched.get(directory)
+                if old and old.identity == identity and old.number not in self._gone:
+                    watched[directory] = _Watched(old.number, identity, names)
+                    continue
+                watched[directory] = _Watched(self._add(directory), identity, names)
+                new.add(directory)
+            except (OSError, UnicodeError):
+                failed.add(directory)
+        former = {one.number for one in self._watched.values()}
+        self._watched = watched
+        places: dict[int, list[tuple[str, frozenset[str] | None]]] = {}
+        for directory, one in watched.items():
+            places.setdefault(one.number, []).append((directory, one.names))
+        self._places = {number: tuple(found) for number, found in places.items()}
+        for number in former - set(places):
+            self._remove(number)
+        return new, failed
+
+    def _add(self, directory: str) -> int:
+        """The number of a watch on `directory`: the same for two names of one directory."""
+        notify = self._pyinotify
+        mask = (
+            notify.IN_MODIFY
+            | notify.IN_ATTRIB
+            | notify.IN_CREATE
+            | notify.IN_DELETE
+            | notify.IN_MOVED_FROM
+            | notify.IN_MOVED_TO
+            | notify.IN_DELETE_SELF
+            | notify.IN_MOVE_SELF
+            | notify.IN_ONLYDIR
+        )
+        try:
+            number: int = next(iter(self._manager.add_watch(directory, mask, quiet=False).values()))
+        except (notify.WatchManagerError, StopIteration) as error:
+            raise OSError(str(error)) from None
+        self._gone.discard(number)
+        return number
+
+    def _remove(self, number: int) -> None:
+        if number in self._gone:
+            self._gone.discard(number)
+            self._manager.del_watch(number)
+            return
+        with contextlib.suppress(self._pyinotify.WatchManagerError):
+            self._manager.rm_watch(number, quiet=False)
+
+    # -- in its own thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        while not self._is_stopping:
+            poll.poll()
+            if self._is_stopping:
+                return
+            try:
+                written, others = self._changes(os.read(self._fd, _BUFFER))
+                if written or others:
+                    self._tell(written, others)
+            except BlockingIOError:
+                continue
+            except Exception:
+                log.exception("the watcher failed in an unforeseen way")
+            self._bell.wait(_BATCH)  # under a flood of events, 500 tellings a second will do
+
+    def _changes(self, data: bytes) -> tuple[set[str], set[str]]:
+        """What the kernel's `data` says.
+
+        Taken apart here: pyinotify's own reader takes 30 times as long for an event, and fails at a
+        name that is not UTF-8, which any user could put into a directory.
+        """
+        notify = self._pyinotify
+        written: set[str] = set()
+        others: set[str] = set()
+        at = 0
+        while at < len(data):
+            number, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size + length
+            if mask & notify.IN_Q_OVERFLOW:
+                others.add(EVERYTHING)
+                continue
+            name = os.fsdecode(data[at - length : at].rstrip(b"\0"))
+            if mask & notify.IN_IGNORED and number in self._places:
+                self._gone.add(number)
+            for directory, names in self._places.get(number, ()):
+                if not name:
+                    others.add(directory)
+                elif names is None or name in names:
+                    path = os.path.join(directory, name)
+                    (written if mask & notify.IN_MODIFY else others).add(path)
+        return written, others
+
+
+def places(pattern: str) -> list[tuple[str, str]]:
+    """Directories to watch for what matches `pattern`, each with the name, or glob, that matters.
+
+    Where a directory is missing, the nearest one above it that is there.
+    """
+    root, *parts = Path(os.path.abspath(pattern)).parts
+    fronts, found = [root], []
+    for part, is_last in zip(parts, [*([False] * (len(parts) - 1)), True], strict=True):
+        following = []
+        for front in fronts:
+            path = os.path.join(front, part)
+            if is_last or glob.has_magic(part):
+                found.append((front, part))
+            elif not os.path.isdir(path):
+                found.append((front, part))
+                continue
+            if not is_last:
+                matches = glob.glob(part, root_dir=front) if glob.has_magic(part) else [part]
+                paths = (os.path.join(front, match) for match in matches)
+                following += [path for path in paths if os.path.isdir(path)]
+        fronts = following
+    return found

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import time
+
+import pytest
+
+from common.commands import COMMANDS, InvalidCommand
+from common.errors import DuplicateJailError, Fail2banError, RegexError, UnknownJailError
+from common.logs import Log
+from common.options import DaemonConf
+from common.version import VERSION
+from server.reader import LogReader
+from server.records import Result
+from server.resolver import Resolver
+from server.server import Backend, Server
+from server.store import Store
+from server.transmitter import Transmitter, answered
+from server.worker import World
+from tests.support import EVE, eventually
+
+REGEX = r"^\s*login failed from <ADDR>$"
+
+
+class Talk:
+    """A whole server but for socket and shell: `ask` it words, look at the scripts it `ran`."""
+
+    def __init__(self):
+        self.ran = []
+        self.reader = LogReader()
+        self.reader.start()
+        world = World(time.time, self.reader, Store(None), Resolver(), self._run)
+        world.store.open()
+        self.server = Server(world, Backend(Log(), lambda daemon: opened(daemon)), DaemonConf())
+        self._transmitter = Transmitter(self.server)
+
+    def _run(self, command):
+        self.ran.append(" ".join([command.script, *command.environment.values()]))
+        return Result(command, 0)
+
+    def answer(self, *words):
+        return self._transmitter.answer(list(words))
+
+    def ask(self, *words):
+        code, value = self.answer(*words)
+        assert code == 0, f"{words}: {value!r}"
+        return value
+
+    def refused(self, *words):
+        code, value = self.answer(*words)
+        assert code == 1, f"{words}: {value!r}"
+        return value
+
+
+def opened(daemon):
+    store = Store(None if daemon.db_file == "None" else daemon.db_file)
+    store.open()
+    return store
+
+
+@pytest.fixture
+def talk():
+    talk = Talk()
+    yield talk
+    talk.server.close()
+
+
+@pytest.fixture
+def ssh(talk, tmp_path):
+    """A talk with a jail ssh that follows `auth.log` and writes what it does into `ran`."""
+    (tmp_path / "auth.log").write_text("")
+    talk.log = tmp_path / "auth.log"
+    talk.ask("add", "ssh", "polling")
+    talk.ask("set", "ssh", "addfailregex", REGEX)
+    talk.ask("set", "ssh", "addlogpath", str(talk.log))
+    talk.ask("set", "ssh", "addaction", "wall")
+    pairs = [["actionban", "ban <ip>"], ["actionunban", "unban <ip>"], ["actionstart", "open"]]
+    talk.ask("multi-set", "ssh", "action", "wall", pairs)
+    talk.ask("start", "ssh")
+    return talk
+
+
+def test_every_command_of_the_table_has_an_answer():
+    internal_stream = {"server-stream <commands>"}
+
+    assert {c.usage for c in COMMANDS if not c.by_client} == answered() | internal_stream
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["ping"], "pong"),
+        (["version"], VERSION),
+        (["echo", "a", "b"], ["a", "b"]),
+        (["server-status"], "Server ready"),
+        (["status"], [("Number of jail", 0), ("Jail list", "")]),
+        (["status", "--all"], [("Number of jail", 0), ("Jail list", ""), {}]),
+        (["stats"], {}),
+        (["banned"], []),
+        (["unban", "--all"], 0),
+        (["sleep", "0.01"], None),
+        (["flushlogs"], "flushed"),
+        (["set", "loglevel", "debug"], "DEBUG"),
+        (["set", "loglevel", "3"], "3"),
+        (["set", "logtarget", "STDOUT"], "STDOUT"),
+        (["set", "syslogsocket", "auto"], "auto"),
+        (["set", "dbpurgeage", "2d"], None),
+        (["set", "allowipv6", "no"], "no"),
+        (["set", "thread", {"stacksize": 0}], None),
+        (["get", "thread"], {"stacksize": 0}),
+        (["get", "dbfile"], None),
+        (["set", "dbfile", ":memory:"], ":memory:"),
+        (["add", "x"], "x"),
+        (["server-stream", []], None),
+    ],
+)
+def test_a_server_without_jails_answers(talk, words, answer):
+    assert talk.ask(*words) == answer
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["nonsense"], InvalidCommand),
+        ([], InvalidCommand),
+        (["set"], InvalidCommand),
+        (["status", "nobody"], UnknownJailError),
+        (["set", "nobody", "banip", EVE], UnknownJailError),
+        (["set", "nobody", "maxretry", "3"], UnknownJailError),
+        (["get", "nobody", "maxretry"], UnknownJailError),
+        (["start", "nobody"], UnknownJailError),
+        (["stop", "nobody"], UnknownJailError),
+        (["add", "--all"], Fail2banError),
+        (["set", "loglevel", "LOUD"], ValueError),
+        (["set", "logtarget", "/nowhere/at/all"], Fail2banError),
+        (["set", "thread", {"size": 1}], KeyError),
+        (["set", "thread", {"stacksize": 1}], ValueError),
+        (["sleep", "long"], ValueError),
+        (["reload", "nobody", [], []], UnknownJailError),
+        (["server-stream", [["set", "nobody", "maxretry", "3"]]], UnknownJailError),
+        (["server-stream", 5], TypeError),
+    ],
+)
+def test_what_cannot_be_is_answered_with_an_error(talk, words, error):
+    assert isinstance(talk.refused(*words), error)
+
+
+def test_what_is_no_list_is_answered_with_an_error(talk):
+    assert isinstance(talk._transmitter.answer("status")[1], TypeError)
+
+
+def test_a_jail_shows_its_status_as_exporters_know_it(ssh):
+    assert ssh.ask("status", "ssh") == [
+        ("Filter", [("Currently failed", 0), ("Total failed", 0), ("File list", [str(ssh.log)])]),
+        ("Actions", [("Currently banned", 0), ("Total banned", 0), ("Banned IP list", [])]),
+    ]
+    assert ssh.ask("stats") == {"ssh": ["polling", (0, 0), (0, 0)]}
+    assert ssh.ask("status", "ssh", "short")[1][1][-1] == ("Total banned", 0)
+
+
+def test_a_line_is_logged_and_a_host_is_shut_out(ssh):
+    with ssh.log.open("a") as log:
+        for _ in range(3):
+            log.write(time.strftime("%Y-%m-%d %H:%M:%S") + f" login failed from {EVE}\n")
+
+    eventually(lambda: any(one.startswith("ban") and EVE in one for one in ssh.ran))
+
+    assert ssh.ask("status", "ssh")[1][1][0] == ("Currently banned", 1)
+    assert ssh.ask("banned", EVE) == [["ssh"]]
+
+
+def test_a_host_is_banned_and_let_in_by_hand(ssh):
+    assert ssh.ask("set", "ssh", "banip", EVE, "2001:DB8:0::1", "192.0.2.0/24") == 3
+    assert ssh.ask("set", "ssh", "banip", EVE) == 0
+    assert ssh.ask("get", "ssh", "banned") == [EVE, "2001:db8::1", "192.0.2.0/24"]
+    assert ssh.ask("get", "ssh", "banned", EVE) == 1
+    assert ssh.ask("get", "ssh", "banned", EVE, "192.0.2.9") == [1, 0]
+    assert ssh.ask("banned") == [{"ssh": [EVE, "2001:db8::1", "192.0.2.0/24"]}]
+    assert ssh.ask("set", "ssh", "unbanip", EVE) == 1
+    assert ssh.ask("unban", "2001:db8::1", "192.0.2.9") == 1
+    assert ssh.ask("unban", "--all") == 1
+    assert isinstance(ssh.refused("set", "ssh", "unbanip", "--report-absent", EVE), ValueError)
+    eventually(lambda: len([one for one in ssh.ran if one.startswith("unban")]) == 3)
+
+
+def test_bans_are_listed_with_their_time(ssh):
+    ssh.ask("set", "ssh", "banip", EVE)
+
+    (line,) = ssh.ask("get", "ssh", "banip", "--with-time")
+
+    assert line.startswith(f"{EVE} \t20") and " + 600 = 20" in line
+    assert ssh.ask("get", "ssh", "banip") == [EVE]
+
+
+def test_attempts_by_hand_lead_to_a_ban(ssh):
+    assert ssh.ask("set", "ssh", "attempt", EVE) == 1
+    assert ssh.ask("set", "ssh", "attempt", EVE, "one", "two") == 1
+    eventually(lambda: ssh.ask("get", "ssh", "banned", EVE) == 1)
+
+    ssh.ask("set", "ssh", "addignoreip", "198.51.100.0/24")
+    assert ssh.ask("set", "ssh", "attempt", "198.51.100.9") == 0
+
+
+def test_a_limit_that_is_set_holds_at_once(ssh):
+    ssh.ask("set", "ssh", "maxretry", "1")
+
+    ssh.ask("set", "ssh", "attempt", EVE)
+
+    eventually(lambda: ssh.ask("get", "ssh", "banned") == [EVE])
+
+
+def test_properties_of_actions_are_set_and_shown(ssh):
+    assert ssh.ask("set", "ssh", "action", "wall", "port", "22") == "22"
+    assert ssh.ask("get", "ssh", "action", "wall", "port") == "22"
+    assert ssh.ask("set", "ssh", "action", "wall", "timeout", "1m") == 60
+    assert ssh.ask("get", "ssh", "action", "wall", "actionban") == "ban <ip>"
+    assert {"port", "actionban", "timeout"} <= set(
+        ssh.ask("get", "ssh", "actionproperties", "wall")
+    )
+    assert "ban" in ssh.ask("get", "ssh", "actionmethods", "wall")
+    assert isinstance(ssh.refused("get", "ssh", "action", "wall", "none"), AttributeError)
+    assert isinstance(ssh.refused("get", "ssh", "action", "none", "x"), KeyError)
+    assert isinstance(ssh.refused("set", "ssh", "action", "wall", "no-method"), AttributeError)
+    assert ssh.ask("set", "ssh", "addaction", "second") == "second"
+    assert isinstance(ssh.refused("set", "ssh", "addaction", "second"), ValueError)
+    assert ssh.ask("get", "ssh", "actions") == ["wall", "second"]
+    assert ssh.ask("set", "ssh", "delaction", "second") is None
+
+
+def test_logs_come_and_go(ssh, tmp_path):
+    other = tmp_path / "other.log"
+
+    assert isinstance(ssh.refused("set", "ssh", "addlogpath", str(other)), FileNotFoundError)
+    other.write_text("")
+    assert ssh.ask("set", "ssh", "addlogpath", str(other), "tail") == [str(ssh.log), str(other)]
+    assert ssh.ask("get", "ssh", "logpath") == [str(ssh.log), str(other)]
+    assert ssh.ask("set", "ssh", "dellogpath", str(ssh.log)) == [str(other)]
+    assert isinstance(ssh.refused("set", "ssh", "addlogpath", str(other), "middle"), ValueError)
+
+
+def test_a_jail_that_is_there_cannot_be_added_again(ssh):
+    assert isinstance(ssh.refused("add", "ssh"), DuplicateJailError)
+
+
+def test_the_database_stays_while_there_are_jails(ssh):
+    assert "jails present" in str(ssh.refused("set", "dbfile", ":memory:"))
+
+
+def test_a_stopped_jail_is_gone_and_its_bans_are_lifted(ssh):
+    ssh.ask("set", "ssh", "banip", EVE)
+
+    ssh.ask("stop", "ssh")
+
+    assert ssh.ask("status") == [("Number of jail", 0), ("Jail list", "")]
+    assert any(one.startswith("unban") for one in ssh.ran)
+
+
+STREAM = [
+    ["add", "ssh", "polling"],
+    ["set", "ssh", "addfailregex", REGEX],
+    ["set", "ssh", "addaction", "wall"],
+    ["multi-set", "ssh", "action", "wall", [["actionban", "ban <ip>"], ["actionunban", "unban <ip>"], ["actionstart", "open"]]],
+    ["start", "ssh"],
+]  # fmt: skip
+
+
+def test_a_reload_keeps_bans_and_changes_what_differs(ssh):
+    ssh.ask("set", "ssh", "banip", EVE)
+    eventually(lambda: len(ssh.ran) == 2)
+
+    assert (
+        ssh.ask("reload", "--all", [], [*STREAM[:-1], ["set", "ssh", "maxretry", 7], STREAM[-1]])
+        == "OK"
+    )
+
+    assert ssh.ask("get", "ssh", "maxretry") == 7
+    assert ssh.ask("get", "ssh", "banned") == [EVE]
+    assert ssh.ask("get", "ssh", "logpath") == []
+    assert len(ssh.ran) == 2  # neither lifted nor started again
+
+
+def test_a_reload_with_a_mistake_changes_nothing(ssh):
+    before = ssh.server.config
+
+    error = ssh.refused(
+        "reload", "--all", ["--unban"], [*STREAM, ["set", "ssh", "addfailregex", "("]]
+    )
+
+    assert isinstance(error, RegexError)
+    assert ssh.server.config == before
+
+
+def test_a_reload_takes_away_what_it_does_not_name(ssh):
+    ssh.ask("add", "old")
+    ssh.ask("start", "old")
+
+    ssh.ask("reload", "--all", [], STREAM)
+
+    assert ssh.ask("status")[1] == ("Jail list", "ssh")
+    assert ssh.ask("reload", "nobody", ["--if-exists"], []) == "OK"
+
+
+def test_a_reload_may_lift_the_bans_or_start_anew(ssh):
+    ssh.ask("set", "ssh", "banip", EVE)
+
+    ssh.ask("reload", "ssh", ["--unban"], STREAM)
+    assert ssh.ask("get", "ssh", "banned") == []
+
+    ssh.ask("reload", "ssh", ["--restart"], STREAM)
+    assert ssh.ran.count("open") == 2
+
+
+def test_a_stream_with_one_bad_jail_starts_the_others_and_says_so(talk):
+    talk.ask(
+        "server-stream",
+        [["add", "bad"], ["set", "bad", "findtime", "soon"], ["start", "bad"], *STREAM],
+    )
+
+    status = dict(talk.ask("status"))
+
+    assert status["Jail list"] == "ssh"
+    assert "[bad]" in status["Problems"][0] and "soon" in status["Problems"][0]
+
+
+def test_an_idle_jail_does_not_read(ssh):
+    assert ssh.ask("set", "ssh", "idle", "on") is True
+    assert ssh.server.files("ssh") == []
+    assert ssh.ask("set", "ssh", "idle", "off") is False
+    assert ssh.ask("get", "ssh", "logpath") == [str(ssh.log)]
+
+
+def test_stop_ends_all(ssh):
+    ssh.ask("stop")
+
+    assert ssh.server.is_stopping.is_set() and ssh.server.names() == []
