@@ -94,6 +94,7 @@ class Library:
             "fail2ban_version": Value(VERSION, None, is_final=True),
         }
         self._parsed: dict[str, dict[str, dict[str, Value]] | None] = {}
+        self._listed: dict[str, list[str]] = {}
         self._confs: dict[str, Conf | ConfigError | None] = {}
 
     def path(self, name: str) -> str:
@@ -101,7 +102,8 @@ class Library:
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this very name."""
-        return self._read(self.path(name)) is not None
+        directory, _, plain = name.rpartition("/")
+        return plain in self._names(self.path(directory))
 
     def names(self, directory: str, suffix: str) -> list[str]:
         """The names, without `suffix`, of the files in `directory` that end so."""
@@ -192,10 +194,12 @@ class Library:
             raise ConfigError(f"cannot be read: {error.strerror}", Where(path)) from None
 
     def _names(self, directory: str) -> list[str]:
-        try:
-            return self.files.names(directory)
-        except OSError as error:
-            raise ConfigError(f"cannot be read: {error.strerror}", Where(directory)) from None
+        if directory not in self._listed:
+            try:
+                self._listed[directory] = self.files.names(directory)
+            except OSError as error:
+                raise ConfigError(f"cannot be read: {error.strerror}", Where(directory)) from None
+        return self._listed[directory]
 
 
 def _decoded(contents: bytes, path: str) -> str:

@@ -117,21 +117,19 @@ class _JailReader:
         self._defaults: dict[str, Value] = {}
 
     def read(self) -> JailReading:
+        state: State = "good"
         try:
             own_filter = self.filter()
             commands = filter_commands(self._name, self.filter_options(own_filter), self._problems)
             commands += self._options()
             backend = self._backend()
-            logs = self._logs()
-            state: State = "good"
-            if backend.startswith("systemd"):
-                logs = _Logs()
-            elif not logs.found:
-                backend, state = self._without_logs(backend, bool(logs.named))
+            logs = _Logs()
+            if not backend.startswith("systemd"):
+                logs = self._logs()
+                if not logs.found:
+                    backend, state = self._without_logs(backend, logs)
             if state == "skipped":
                 return self._skipped()
-            if backend.startswith("systemd"):
-                logs = _Logs()
             actions = self._actions()
         except JailError as error:
             return self._bad(error)
@@ -152,7 +150,8 @@ class _JailReader:
         self._read_on()
         told = f"Jail {self._name!r} skipped, because of wrong configuration: {error.told}"
         command: Command = ["config-error", told]
-        return JailReading(self._name, "bad", (command,), (command,), tuple(self._problems))
+        problems = tuple(dict.fromkeys(self._problems))  # some steps were gone twice
+        return JailReading(self._name, "bad", (command,), (command,), problems)
 
     def _read_on(self) -> None:
         """A jail is bad already; find what else is wrong with it, all of it to be told at once."""
@@ -281,7 +280,7 @@ class _JailReader:
             ]
         return logs
 
-    def _without_logs(self, backend: str, is_any_named: bool) -> tuple[str, State]:
+    def _without_logs(self, backend: str, logs: _Logs) -> tuple[str, State]:
         """No log file was found: the backend to use, and what becomes of the jail."""
         value = self._get("logpath")
         text = f"Have not found any log file for {self._name!r} jail."
@@ -294,13 +293,14 @@ class _JailReader:
             and (may_turn is None or is_on(may_turn.text))
         ):
             self._warn(f"{text} Jail will monitor systemd journal.", value)
+            logs.named.clear()
             return "systemd", "good"
         skip = self._scope.get("skip_if_nologs")
         if skip is not None and is_on(skip.text):
             self._warn(text, value)
             self._warn(f"Jail {self._name!r} skipped, because of missing log files.", skip)
             return backend, "skipped"
-        hint = "The server starts to read it when it appears." if is_any_named else "Set a logpath."
+        hint = "The server starts to read it when it appears." if logs.named else "Set a logpath."
         self._warn(text, value, hint)
         return backend, "without logs"
 

@@ -338,11 +338,13 @@ def ending(result: Result) -> str:
     else:
         how = f"exit status {result.status}"
     said = " | ".join(line.strip() for line in (result.stderr or result.stdout).splitlines())
-    # It may repeat what an attacker wrote.
-    said = "".join(letter if letter.isprintable() else "?" for letter in said)
-    if len(said) > _LONGEST_QUOTE:
-        said = said[:_LONGEST_QUOTE] + "…"
-    return f"{how}: {said}" if said else how
+    return f"{how}: {quotable(said)}" if said else how
+
+
+def quotable(text: str) -> str:
+    """`text`, which an attacker may have written, fit to stand in a line of the log."""
+    letters = text[:_LONGEST_QUOTE] + ("…" if len(text) > _LONGEST_QUOTE else "")
+    return "".join(letter if letter.isprintable() else "?" for letter in letters)
 
 
 def hint(result: Result) -> str:

@@ -32,11 +32,6 @@ _DAYS_KEPT = 500
 # What stands for the style of the last date as long as there was none.
 _NO_STYLE = Style("(?!)")
 
-
-def _no_match(line: str, place: int) -> re.Match[str] | None:
-    return None
-
-
 # What hours, minutes and seconds are worth, as they are written; the seconds 60 and 61 are missing.
 _HOURS = {text: n * 3600 for n in range(24) for text in (f"{n:02}", f"{n:2}", str(n))}
 _MINUTES = {text: n * 60 for n in range(60) for text in (f"{n:02}", str(n))}
@@ -123,12 +118,13 @@ class DateDetector:
     def _look(self, line: str, now: float) -> DateHit | None:
         """The date in `line`: first at its beginning, then where the last one stood, then anywhere."""
         if not self._is_default or datestyles.dated_at_begin().match(line):
-            place = _lead_of(line)
+            places = range(_lead_of(line), -1, -1)
             for index, reader in enumerate(self._at_begin):
-                match = reader.at(line, place)
-                if match is not None:
-                    self._at_begin.insert(0, self._at_begin.pop(index))
-                    return self._remember(reader, match, now)
+                for place in places:
+                    match = reader.at(line, place)
+                    if match is not None:
+                        self._at_begin.insert(0, self._at_begin.pop(index))
+                        return self._remember(reader, match, now)
         if not self._anywhere:
             return None
         match = self._match(line, self._place)
@@ -295,6 +291,10 @@ class _Reader:
         if text not in self._named_zones:
             self._named_zones[text] = FixedZone(zones.offset_of(text.upper()))
         return self._named_zones[text]
+
+
+def _no_match(line: str, place: int) -> re.Match[str] | None:
+    return None
 
 
 def _lead_of(line: str) -> int:

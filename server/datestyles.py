@@ -196,6 +196,7 @@ DEFAULT_STYLES: tuple[Style, ...] = (
     EPOCH_OF_AUDIT,
     *_TIED_STYLES,
 )
+
 # Patterns that are one word, and the readable name of each.
 _WORDS: Mapping[str, tuple[str, tuple[Style, ...], tuple[Style, ...]]] = MappingProxyType(
     {
@@ -214,9 +215,9 @@ def dated() -> re.Pattern[str]:
 
 @functools.cache
 def dated_at_begin() -> re.Pattern[str]:
-    """Where this does not match, none stands at its beginning (save TAI64N, found either way)."""
+    """Where this does not match, none stands at its beginning."""
     return re.compile(
-        r"\W{0,2}(?:20[0-9]{2}[-/.]|[0-9]{1,2}[-/][0-9A-Za-z]|[0-9]{1,2}:[0-9]{2}:|[0-9]{6}|<[0-9]|"
+        r"\W{0,2}(?:20[0-9]{2}[-/.]|[0-9]{1,2}[-/][0-9A-Za-z]|[0-9]{1,2}:[0-9]{2}:|[0-9]{6}|<[0-9]|@4|"
         r"(?:[A-Z]{2,4} )?(?:[A-Za-z]{3} )?[A-Za-z]{3}[- ] ?[0-9])"
     )
 

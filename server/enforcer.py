@@ -14,10 +14,12 @@ from typing import TypeVar
 
 from common.errors import CommandError
 from common.options import ActionConf
-from server.action import FAMILIES, Action, Facts, ending, family_of, hint, no_facts
+from server.action import FAMILIES, Action, Facts, ending, family_of, hint, no_facts, quotable
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result, ShellCommand
 
 T = TypeVar("T")
+
+_STANDING = ("actionstart", "actionunban", "actionflush")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,20 +202,21 @@ class _Runner:
                     yield self._fault("actionstop", result)
 
     def _take_over(self, old: _Runner) -> Steps:
-        if not self._touches_what(old):
+        if self._would_do_as(old, "actionstart", "actionstop", "actionban", "actionunban"):
             self._inherit(old)
             return
-        if old._started and self.action.has("actionreload"):
-            result = None
-            for place in sorted(old._started, key=str):
-                reload = self.action.reload(place)
-                result = (yield from _run(reload)) if reload is not None else None
-                if result is not None and not result.is_success:
-                    break
-            if result is None or result.is_success:
-                self._inherit(old)
-                return
-            yield self._fault("actionreload", result)
+        # What only tells, and takes nothing back, has nothing standing that could be changed.
+        if not any(old.action.has(key) or self.action.has(key) for key in _STANDING):
+            self._inherit(old)
+            return
+        if (
+            old._started
+            and self.action.has("actionreload")
+            and self._would_do_as(old, "actionban", "actionunban")
+            and (yield from self._reload(old._started))
+        ):
+            self._inherit(old)
+            return
         bans = [held.ban for held in old._held.values()]
         had_started = bool(old._started)
         yield from old.stop()
@@ -221,16 +224,21 @@ class _Runner:
             yield from self._start_early()
         yield from self.carry_out([Enforce(ban, restored=True) for ban in bans])
 
-    def _touches_what(self, old: _Runner) -> bool:
-        """Whether what `old` has built is other than what this would build."""
-        keys = ("actionstart", "actionstop", "actionban", "actionunban")
-        if not any(old.action.has(key) for key in ("actionstart", "actionunban", "actionflush")):
-            return self.action.has("actionstart") or self.action.has("actionunban")
-        return any(
-            old.action.script(key, family) != self.action.script(key, family)
+    def _would_do_as(self, old: _Runner, *keys: str) -> bool:
+        return all(
+            old.action.script(key, family) == self.action.script(key, family)
             for key in keys
             for family in FAMILIES
         )
+
+    def _reload(self, places: Collection[str | None]) -> Asking[bool]:
+        for place in sorted(places, key=str):
+            reload = self.action.reload(place)
+            result = (yield from _run(reload)) if reload is not None else None
+            if result is not None and not result.is_success:
+                yield self._fault("actionreload", result)
+                return False
+        return True
 
     def _inherit(self, old: _Runner) -> None:
         self._started, self._held, self.problem = old._started, old._held, old.problem
@@ -308,7 +316,8 @@ class _Runner:
         is_ready = yield from self._ready(ban)
         self._held[ban.host] = held
         if not is_ready:
-            text = f"action {self.action.name}: {ban.host} is not banned, as it is not started"
+            host = quotable(ban.host)
+            text = f"action {self.action.name}: {host} is not banned, as it is not started"
             yield Note(logging.ERROR, text)
             return
         command = self.action.ban(ban, held.restored)
@@ -319,7 +328,7 @@ class _Runner:
         if result.is_success:
             self.problem = ""
         else:
-            yield self._fault("actionban", result, f"of {ban.host}")
+            yield self._fault("actionban", result, f"of {quotable(ban.host)}")
 
     def _may_try_again(self, ban: Ban, result: Result) -> Asking[bool]:
         """Whether a ban that failed is worth a second try, once what is broken has been repaired."""
@@ -343,7 +352,7 @@ class _Runner:
         if command is not None and self._place(order.ban) in self._started:
             result = yield from _run(command)
             if not result.is_success:
-                yield self._fault("actionprolong", result, f"of {order.ban.host}")
+                yield self._fault("actionprolong", result, f"of {quotable(order.ban.host)}")
 
     def _lift_all(self, lifts: Sequence[Lift], least: int = 2) -> Steps:
         hosts = {lift.ban.host for lift in lifts}
@@ -384,11 +393,12 @@ class _Runner:
         check = None if _is_hopeless(result) else self.action.check(family_of(ban))
         found = (yield from _run(check)) if check is not None else None
         if found is None or found.is_success:
-            yield self._fault("actionunban", result, f"of {ban.host}")
+            yield self._fault("actionunban", result, f"of {quotable(ban.host)}")
         elif self.action.repairs_on_unban:
             yield from self._repair(ban, found)
         else:
-            text = f"action {self.action.name}: nothing to lift for {ban.host}: {ending(found)}"
+            host = quotable(ban.host)
+            text = f"action {self.action.name}: nothing to lift for {host}: {ending(found)}"
             yield Note(logging.WARNING, text)
 
     # -- telling

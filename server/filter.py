@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import locale
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 from common.options import JailConf
 from server.conversation import Conversations, Said
 from server.dates import DateDetector, DateHit
-from server.pattern import Id, Pattern, fields_of, id_of, skipped_spans
+from server.pattern import Id, Pattern, id_of, skipped_spans
 from server.records import Failure, JournalBlock, LogBlock
 
 # What follows in a longer line is not looked at: no service writes that much about a login, and a
@@ -65,15 +66,14 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Match:
-    """A failregex that matched.  `start` to `end` is where, in the text of all lines joined."""
+    """A failregex that matched `content`, which begins at `shift` of the text that was searched."""
 
     rule: int
     fields: dict[str, str | None]
     id: Id | None
     content: str
-    start: int
-    end: int
-    skipped: list[tuple[int, int]]
+    shift: int
+    found: re.Match[str]
 
 
 class Filter:
@@ -209,15 +209,14 @@ class Filter:
             match = self.rules[rule].search(content)
             if match is None:
                 continue
-            fields = fields_of(match)
-            if outer is not None:
-                fields = {**fields_of(outer), **{k: v for k, v in fields.items() if v is not None}}
+            fields = self.rules[rule].fields(match)
+            if self.prefix is not None and outer is not None:
+                own, fields = fields, self.prefix.fields(outer)
+                fields.update((name, value) for name, value in own.items() if value is not None)
             id = id_of(fields)
             if id is None and fields.get("mlfid") is None:
                 continue
-            skipped = [(start + shift, end + shift) for start, end in skipped_spans(match)]
-            start, end = match.start() + shift, match.end() + shift
-            return _Match(rule, fields, id, content, start, end, skipped)
+            return _Match(rule, fields, id, content, shift, match)
         return None
 
     def _ignoring(self, text: str, match: _Match) -> int:
@@ -269,11 +268,13 @@ class Filter:
         """The lines of the window that `match` is made of; they are taken out of it."""
         window = self._windows[path]
         taken, left = [], []
-        begin = 0
+        first, last = match.found.span()
+        skipped = skipped_spans(match.found)
+        begin = -match.shift
         for text, line in window:
             end = begin + len(text)
-            is_skipped = any(first <= begin and end < last for first, last in match.skipped)
-            if begin < match.end and match.start <= end and not is_skipped:
+            is_skipped = any(start <= begin and end < stop for start, stop in skipped)
+            if begin < last and first <= end and not is_skipped:
                 taken.append(line)
             else:
                 left.append((text, line))

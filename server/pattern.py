@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from importlib import import_module
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 from common import address
 from common.errors import RegexError
@@ -54,7 +54,7 @@ _PARSER = import_module("re._parser")
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
 _LONGEST_NAME = 253
-_SKIPPED = "skiplines"
+_SKIPPED = "_skiplines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Pattern:
     `is_multiline` is for lines that are joined by line feeds.  Raises RegexError.
     """
 
-    __slots__ = ("source", "expanded", "search", "groups")
+    __slots__ = ("source", "expanded", "search", "groups", "_stand_ins")
 
     def __init__(
         self,
@@ -92,6 +92,11 @@ class Pattern:
             compiled.match if _is_tied(self.expanded, compiled.flags) else compiled.search
         )
         self.groups = frozenset(compiled.groupindex)
+        self._stand_ins = tuple(
+            (name, name.removeprefix("alt_").rstrip("0123456789"))
+            for name in compiled.groupindex
+            if name.startswith("alt_")
+        )
         if needs_id and not self.has_id:
             raise RegexError(f"No failure-id group in '{text}'")
 
@@ -99,6 +104,15 @@ class Pattern:
     def has_id(self) -> bool:
         """Whether it can tell whom to blame, be it through a conversation that others know."""
         return "mlfid" in self.groups or not self.groups.isdisjoint(_ID_GROUPS)
+
+    def fields(self, match: re.Match[str]) -> dict[str, str | None]:
+        """What `match` has named.  `alt_user`, `alt_user1`, … stand in for a `user` without one."""
+        fields: dict[str, str | None] = match.groupdict()
+        for name, plain in self._stand_ins:
+            value = fields.pop(name)
+            if value is not None and fields.get(plain) is None:
+                fields[plain] = value
+        return fields
 
     def __repr__(self) -> str:
         return f"Pattern({self.source!r})"
@@ -109,10 +123,12 @@ def id_of(fields: Mapping[str, str | None]) -> Id | None:
 
     A dotted quad that is no address (`192.030.0.6`: octal to some) counts as a name.
     """
-    group = next((name for name in _ID_GROUPS if fields.get(name)), None)
-    if group is None:
+    for group in _ID_GROUPS:
+        text = fields.get(group)
+        if text:
+            break
+    else:
         return None
-    text = fields[group] or ""
     if fields.get("cidr") and group in ("ip4", "ip6"):
         net = address.shortest_network(f"{text}/{fields['cidr']}")
         return None if net is None else Id(net)
@@ -124,17 +140,6 @@ def id_of(fields: Mapping[str, str | None]) -> Id | None:
     if len(text) > _LONGEST_NAME or not _NAME.match(text):
         return None
     return Id(text.rstrip("."), is_name=True)
-
-
-def fields_of(match: re.Match[str]) -> dict[str, str | None]:
-    """What `match` has named.  `alt_user`, `alt_user1`, … stand in for a `user` that has nothing."""
-    fields = match.groupdict()
-    for name in [name for name in fields if name.startswith("alt_")]:
-        value = fields.pop(name)
-        plain = name.removeprefix("alt_").rstrip("0123456789")
-        if value is not None and fields.get(plain) is None:
-            fields[plain] = value
-    return fields
 
 
 def skipped_spans(match: re.Match[str]) -> list[tuple[int, int]]:

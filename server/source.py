@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ BLOCK = 1 << 20  # a block is never longer, nor is a piece of an endless line
 HEAD = 1024  # what of the first line tells one file from another
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
+_NUMBER = re.compile(r"[-._]\d[-._\d]*")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".Z")
 
 
@@ -68,6 +70,9 @@ class Source:
     @property
     def identity(self) -> tuple[int, int]:
         return self.device, self.inode
+
+    def fileno(self) -> int:
+        return self._fd
 
     @property
     def size(self) -> int:
@@ -215,16 +220,22 @@ def is_compressed(path: str) -> bool:
 
 
 def is_rotated_name(name: str, original: str) -> bool:
-    """Whether `name` is what a rotated `original` is called: auth.log.1, auth-20250131.log, …"""
+    """Whether `name` may be what a rotated or copied `original` is called: auth.log.1, auth.log~."""
     if is_compressed(name) or name == original:
         return False
+    return (
+        name.startswith(original) and name[len(original)] in ".-_~" or is_numbered(name, original)
+    )
+
+
+def is_numbered(name: str, original: str) -> bool:
+    """Whether they differ in a number or a date only: auth.log.1, auth.log-20250131, auth-1.log."""
     if name.startswith(original):
-        return name[len(original)] in ".-_~"
+        return _NUMBER.fullmatch(name[len(original) :]) is not None
     stem, dot, suffix = original.rpartition(".")
     if not stem or not name.startswith(stem) or not name.endswith(dot + suffix):
         return False
-    middle = name[len(stem) : -len(suffix) - 1]
-    return middle[:1] in (".", "-", "_") and any(c.isdigit() for c in middle)
+    return _NUMBER.fullmatch(name[len(stem) : -len(suffix) - 1]) is not None
 
 
 def beside(path: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -267,17 +278,23 @@ def open_copy(path: str, first_line: bytes, offset: int, mark: bytes = b"") -> S
 
 
 def open_rotated_since(path: str, older: Source, limit: int) -> list[Source]:
-    """What `path` was after `older` and is no longer, in the order of their last lines."""
-    original = Path(path).name
+    """What stood at `path` after `older` and does no longer, in the order of their last lines."""
+    original, since = Path(path).name, os.fstat(older.fileno()).st_mtime_ns
     paths = [
         other
         for other, status in beside(path)
-        if status.st_mtime_ns > older.status.st_mtime_ns
+        if status.st_mtime_ns > since
         and status.st_ino != older.inode
-        and is_rotated_name(Path(other).name, original)
+        and is_numbered(Path(other).name, original)
     ]
     opened = [_open_quietly(other) for other in reversed(paths[:limit])]
-    return [source for source in opened if source is not None]
+    found = []
+    for source in opened:
+        if source is not None and source.is_copy_of(older):
+            source.close()
+        elif source is not None:
+            found.append(source)
+    return found
 
 
 def _open_quietly(path: str) -> Source | None:

@@ -199,6 +199,19 @@ class Tail:
         self._set_aside(now)
         self._current = Generation(source, now, now) if source else self._find(identity)
         self._older = [one for one in self._older if one is not self._current]
+        if source and self._older and not self._is_globbed:
+            self._catch_up(self._older[-1], now)
+
+    def _catch_up(self, last: Generation, now: float) -> None:
+        """Read what came and was rotated away between two looks, after `last`."""
+        for source in open_rotated_since(self.path, last.source, OLDER - 1):
+            if any(one.source.identity == source.identity for one in self._generations):
+                source.close()
+                continue
+            generation = Generation(source, now, now)
+            self._older.append(generation)
+            for jail in last.cursors:
+                self._place(jail, generation, 0)
 
     def _find(self, identity: tuple[int, int]) -> Generation | None:
         """An older file; one may be renamed back."""
@@ -244,7 +257,7 @@ class Tail:
             self._older.insert(self._index(generation), older)
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
-        generation.cursors = {jail: Cursor() for jail in cursors}
+        generation.cursors = {jail: Cursor(must_tell=True) for jail in cursors}
         source.start_over()
 
     def _index(self, generation: Generation) -> int:

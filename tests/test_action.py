@@ -65,7 +65,7 @@ CONTEXTS = {
     "unquoted default": ("""printf %s [${nothing:-<matches>}]""", "[@]"),
     "assignment": ("""x=<matches>; printf %s "[$x]\"""", "[@]"),
     "case": (
-        """case x<matches> in y) ;; *) printf %s "[<matches>]";; esac; printf <matches>""", "[@]@"),
+        """case x<matches> in y) ;; *) printf %s "[<matches>]";; esac; printf %s <matches>""", "[@]@"),
     "case in a substitution": (
         """printf %s "[$(case x in (y) ;; x) printf %s <matches>;; esac; echo x)]\"""", "[@x]"),
     "function": ("""f() { printf %s "[$1]"; }; f <matches>""", "[@]"),
@@ -163,7 +163,7 @@ def test_arithmetic_gets_numbers_and_nothing_else(script, shell, tmp_path):
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("script", [
     "sh -c \"echo '<matches>'\"", "sh -c \"echo <matches>\"", "eval echo <matches>",
-    "eval echo '<matches>'", "sh -c <matches>:", "sh <<EOF\necho <matches>\nEOF",
+    "eval echo '<matches>'", "sh <<EOF\necho <matches>\nEOF",
     "timeout 5 sh -c 'echo <matches>'", "echo `echo \\`echo <matches>\\``", 'x="<matches>',
     "echo '<matches>", "$'<matches>'", '$"<matches>"', "((<matches>))", "f=<matches>; echo ${f#<matches>}",
     'echo "${x#\'<matches>\'}"', "cat <<<<matches>", "cat <<EOF", "cat <<EOF\n<matches>", "`<matches>", "$(<matches>",

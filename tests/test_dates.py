@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.dates import DateDetector
@@ -302,6 +302,7 @@ def test_a_second_date_never_wins_over_the_one_at_the_start():
     assert detector.find("Mar  5 06:07:08 2023-01-02 03:04:05", NOW).start == 0
     assert detector.find("x, 2023-01-02 03:04:05", NOW).start == 3
     assert detector.find("[Mar  5 06:07:08] 2023-01-02 03:04:05", NOW).start == 1
+    assert detector.find("@4000000060dbc2cb12345678 2023-01-02 03:04:05", NOW).start == 0
 
 
 def test_day_and_month_are_told_apart_once_one_of_them_can_only_be_a_day():
@@ -328,6 +329,7 @@ SINCE_2002 = st.integers(int(utc(2002, 1, 1)), int(utc(2029, 12, 31, 23, 59, 59)
 
 
 @pytest.mark.parametrize("style", STYLES)
+@settings(deadline=None)
 @given(moment=SINCE_2002, lead=st.sampled_from(["", "[", " -", "<13>", "host "]))
 def test_every_default_style_tells_the_moment_it_was_written_for(style, moment, lead):
     text = time.strftime(style.replace("%s", str(moment)), time.gmtime(moment))
@@ -339,6 +341,7 @@ def test_every_default_style_tells_the_moment_it_was_written_for(style, moment, 
     assert without_date(line, hit) == f"{lead} something 10.0.0.1"
 
 
+@settings(deadline=None)
 @given(moments=st.lists(SINCE_2002, min_size=1, max_size=20), style=st.sampled_from(STYLES[:18]))
 def test_what_is_remembered_changes_no_moment(moments, style):
     detector = DateDetector(zone="UTC")
@@ -348,6 +351,7 @@ def test_what_is_remembered_changes_no_moment(moments, style):
         assert detector.find(line, NOW).moment == moment
 
 
+@settings(deadline=None)
 @given(ago=st.integers(-86000, 360 * 86400), now=SINCE_2002)
 def test_a_date_without_year_is_the_last_of_its_kind(ago, now):
     written = time.gmtime(now - ago)
@@ -361,6 +365,7 @@ def test_a_date_without_year_is_the_last_of_its_kind(ago, now):
         assert hit.moment == now - ago
 
 
+@settings(deadline=None)
 @given(start=SINCE_2002, steps=st.lists(st.integers(0, 40 * 86400), min_size=1, max_size=15))
 def test_a_log_without_years_may_be_followed_for_years(start, steps):
     detector = DateDetector(zone="UTC")
@@ -385,6 +390,7 @@ LINES = st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join))
     [None, "{^LN-BEG}", "at {DATE}", "EPOCH", "LEPOCH", "%d %H:%M", "%j", "(?i)%B %d %Exz", "%Y %U %w",
      "%Y-%m-%d( %H:%M)?(:%S)?", "**%Y%m%d**", "%y%j %p%I", "%Y (?:%H:%M:%S|%d %b %H:%M)"],
 )  # fmt: skip
+@settings(deadline=None)
 @given(lines=st.lists(LINES, max_size=4), now=st.floats(0, 4e9))
 def test_no_line_is_an_error(pattern, lines, now):
     detector = DateDetector(pattern)

@@ -113,7 +113,7 @@ def test_every_option_knows_where_it_was_said():
         ("gaet", "Unable to read the filter 'gaet'", "gate"),
         ("gate [mode=x]", "Unable to read the filter 'gate '", "space"),
         ("gate[mode = x]", "Invalid filter definition 'gate[mode = x]'", "without spaces"),
-        ("gate[mode", "Invalid filter definition 'gate[mode'", "name[key=value]"),
+        ("gate[mode", "Invalid filter definition 'gate[mode'", "without spaces"),
     ],
 )
 def test_a_filter_that_is_not_there_is_the_jail_s_mistake(name, told, hint):

@@ -78,7 +78,7 @@ dbfile = {folder}/f2b.sqlite3
 class Ours:
     """A server of ours with everything of its own in `folder`: configuration, log, socket, database.
 
-    `prefix` is a command that it runs under, such as `ip netns exec NAME`.
+    `prefix` is what the server runs under, such as `ip netns exec NAME`.
     """
 
     def __init__(self, folder, prefix=()):
@@ -120,7 +120,7 @@ class Ours:
     def command(self, program, *words):
         """What has to be typed for `words` to be a command of `program` here."""
         here = ("-c", self.conf, "-s", self.socket, "-p", self.pidfile)
-        return [str(word) for word in (*self.prefix, sys.executable, ROOT / program, *here, *words)]
+        return [str(word) for word in (sys.executable, ROOT / program, *here, *words)]
 
     def begin(self, *words, **more):
         """Start the server in the foreground, and do not wait."""
@@ -128,7 +128,7 @@ class Ours:
         self._printed.append(out)
         with out.open("wb") as printed:
             self.process = subprocess.Popen(
-                self.command("fail2ban-server", "-f", *words),
+                [*self.prefix, *self.command("fail2ban-server", "-f", *words)],
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
@@ -212,7 +212,7 @@ PermitRootLogin prohibit-password
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
 MaxStartups 100
-LogLevel INFO
+LogLevel VERBOSE
 """
 
 PAM = """
@@ -325,7 +325,7 @@ class World:
         (folder / "rsyslog.conf").write_text(RSYSLOG)
         sshd = shutil.which("sshd", path=_PATH)
         (folder / "sshd_config").write_text(SSHD.format(folder=folder))
-        for key in ("host_key", "user_key"):
+        for key in ("host_key", "user_key", "wrong_key"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key)
         shutil.copy(folder / "user_key.pub", folder / "authorized_keys")
         askpass = folder / "askpass"
@@ -359,19 +359,19 @@ class World:
         if self._sshd:
             self._sshd.wait(10)
 
-    def login(self, host, source, user="root", method="password"):
+    def login(self, host, source, user="root", method="password", keys=("user_key",)):
         """Try to log in from `source` on `host`; whether it worked."""
         options = {
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
             "PreferredAuthentications": method,
-            "IdentityFile": self.folder / "user_key",
             "IdentitiesOnly": "yes",
             "NumberOfPasswordPrompts": 1,
             "ConnectTimeout": 2,
             "LogLevel": "ERROR",
         }
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        words += [word for key in keys for word in ("-i", self.folder / key)]
         target = SERVER[1] if ":" in source else SERVER[0]
         asks = {"SSH_ASKPASS": str(self.folder / "askpass"), "SSH_ASKPASS_REQUIRE": "force"}
         done = run(

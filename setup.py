@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How fail2ban is installed: `pip install .` as root, or into an environment.
+
+The packages have very general names; an installation keeps them inside the package `fail2ban`,
+with the stock configuration as `fail2ban/etc` beside them.
+"""
+
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from common.version import VERSION  # noqa: E402
+
+
+def requirements(name):
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def files(pattern):
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+
+
+setup(
+    name="fail2ban",
+    version=VERSION,
+    description="Shuts out hosts that fail to log in too often",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="GPL-2.0-or-later",
+    python_requires=">=3.11",
+    install_requires=requirements("requirements.txt"),
+    extras_require={"systemd": ["systemd-python>=235"]},
+    packages=["fail2ban", "fail2ban.common", "fail2ban.server", "fail2ban.client", "fail2ban.etc"],
+    package_dir={
+        "fail2ban": "fail2ban",
+        "fail2ban.common": "common",
+        "fail2ban.server": "server",
+        "fail2ban.client": "client",
+        "fail2ban.etc": "config",
+    },
+    package_data={"fail2ban.etc": ["*", "*/*"]},
+    exclude_package_data={"fail2ban.etc": ["*/__pycache__", "*.pyc"]},
+    scripts=files("fail2ban-*"),
+    data_files=[
+        ("share/man/man1", files("man/*.1")),
+        ("share/man/man5", files("man/*.5")),
+        ("share/fail2ban", files("files/*")),
+    ],
+)

@@ -1,0 +1,782 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One path through all files that stand there; checked and read by hand, on real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from server.records import Position
+from server.source import BLOCK
+from server.tail import GRACE, OLDER, Claims, Inbox, Tail
+
+
+class Jail:
+    """Takes blocks like a jail does, and remembers the position after the last one."""
+
+    def __init__(self, name="sshd"):
+        self.name = name
+        self.blocks = []
+        self.position = None
+        self.has_room = True
+        self.inbox = Inbox(name, self.take)
+
+    def take(self, block):
+        if self.has_room:
+            self.blocks.append(block)
+            self.position = block.end
+        return self.has_room
+
+    def wake(self):
+        self.has_room, self.inbox.is_full = True, False
+
+    @property
+    def text(self):
+        return b"".join(block.data for block in self.blocks)
+
+    @property
+    def lines(self):
+        return self.text.decode().splitlines()
+
+
+def follow(path, *jails, **how):
+    tail = Tail(str(path))
+    for jail in jails:
+        tail.add(jail.inbox, jail.position, **how)
+    return tail
+
+
+def look(tail, now=0.0):
+    """Check and read until there is no more."""
+    tail.check(now)
+    while tail.read(now):
+        pass
+
+
+def append(path, text):
+    with path.open("a") as file:
+        file.write(text)
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "auth.log"
+    path.write_text("one\ntwo\n")
+    return path
+
+
+@pytest.fixture
+def jail():
+    return Jail()
+
+
+def renamed(log, suffix=".1"):
+    return log.rename(log.with_name(log.name + suffix))
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+def test_a_log_is_read_from_its_head_and_on(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    append(log, "three\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+def test_a_log_may_be_read_from_its_tail(log, jail):
+    tail = follow(log, jail, is_tail=True)
+    look(tail)
+    append(log, "three\n")
+    look(tail)
+
+    assert jail.lines == ["three"]
+
+
+def test_the_position_at_the_tail_is_told_before_there_is_a_line(log, jail):
+    look(follow(log, jail, is_tail=True))
+
+    append(log, "while we were away\n")
+    look(follow(log, jail, is_tail=True))
+
+    assert jail.lines == ["while we were away"]
+
+
+def test_a_line_that_is_being_written_at_the_tail_is_read_whole(log, jail):
+    append(log, "thr")
+    tail = follow(log, jail, is_tail=True)
+    look(tail)
+    append(log, "ee\n")
+    look(tail)
+
+    assert jail.lines == ["three"]
+
+
+def test_a_half_written_line_waits_for_its_rest(log, jail):
+    append(log, "thr")
+    tail = follow(log, jail)
+    look(tail)
+    assert jail.text == b"one\ntwo\n"
+
+    append(log, "ee\nfo")
+    look(tail)
+
+    assert jail.text == b"one\ntwo\nthree\n"
+
+
+def test_blocks_are_bounded_and_end_with_a_line(log, jail):
+    text = "".join(f"line {number} {'x' * 90}\n" for number in range(30_000))
+    log.write_text(text)
+    look(follow(log, jail))
+
+    assert jail.text.decode() == text
+    assert all(len(block.data) <= BLOCK for block in jail.blocks)
+    assert all(block.data.endswith(b"\n") for block in jail.blocks)
+
+
+def test_an_endless_line_comes_in_pieces(log, jail):
+    log.write_bytes(b"x" * (2 * BLOCK + 5) + b"\nshort\n")
+    look(follow(log, jail))
+
+    assert [len(block.data) for block in jail.blocks] == [BLOCK, BLOCK, 12]
+
+
+def test_each_block_says_where_it_begins_and_where_reading_goes_on(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    append(log, "three\n")
+    look(tail)
+
+    status = log.stat()
+    first, second = jail.blocks
+    assert (first.start.offset, first.end.offset, second.end.offset) == (0, 8, 14)
+    assert first.end == second.start
+    assert (first.end.device, first.end.inode) == (status.st_dev, status.st_ino)
+    assert first.start.fingerprint == second.end.fingerprint != b""
+    assert first.path == str(log)
+
+
+def test_three_jails_share_one_read(log):
+    jails = [Jail("a"), Jail("b"), Jail("c")]
+    tail = follow(log, *jails)
+    look(tail)
+
+    assert [jail.lines for jail in jails] == [["one", "two"]] * 3
+    assert tail.reads == 1
+
+
+def test_nothing_new_costs_no_read(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    append(log, "half a li")
+    look(tail)
+    before = tail.reads
+    look(tail)
+
+    assert tail.reads == before
+
+
+def test_a_full_jail_loses_nothing_and_holds_up_nobody(log):
+    slow, fast = Jail("slow"), Jail("fast")
+    slow.has_room = False
+    tail = follow(log, slow, fast)
+    look(tail)
+    append(log, "three\n")
+    look(tail)
+    assert (slow.lines, fast.lines) == ([], ["one", "two", "three"])
+
+    slow.wake()
+    look(tail)
+
+    assert slow.lines == fast.lines == ["one", "two", "three"]
+
+
+def test_a_jail_that_fails_is_asked_again(log, jail, caplog):
+    def fail(block):
+        raise RuntimeError("out of order")
+
+    jail.inbox.deliver = fail
+    tail = follow(log, jail, other := Jail("other"))
+    look(tail)
+    jail.inbox.deliver = jail.take
+    jail.wake()
+    look(tail)
+
+    assert jail.lines == other.lines == ["one", "two"]
+    assert "out of order" in caplog.text
+
+
+def test_a_jail_that_is_removed_gets_nothing_more(log, jail):
+    tail = follow(log, jail, other := Jail("other"))
+    look(tail)
+    tail.remove("sshd")
+    append(log, "three\n")
+    look(tail)
+
+    assert (jail.lines, other.lines) == (["one", "two"], ["one", "two", "three"])
+
+
+# -- rotation ------------------------------------------------------------------------------------
+
+
+def test_a_renamed_file_is_finished_before_the_new_one(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    append(log, "three\n")
+    renamed(log)
+    log.write_text("four\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two", "three", "four"]
+
+
+def test_a_service_may_go_on_writing_to_the_renamed_file(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    log.write_text("new 1\n")
+    look(tail, 1)
+    append(old, "late\n")
+    look(tail, GRACE - 1)
+    append(old, "later\n")
+    look(tail, 2 * GRACE - 2)
+
+    assert jail.lines == ["one", "two", "new 1", "late", "later"]
+
+
+def test_a_service_may_reopen_long_after_the_rename(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    look(tail, 1)
+    append(old, "late\n")
+    look(tail, 10 * GRACE)
+    log.write_text("new\n")
+    look(tail, 11 * GRACE)
+
+    assert jail.lines == ["one", "two", "late", "new"]
+
+
+def test_a_deleted_file_is_finished_and_the_new_one_begun(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    with log.open("a") as service:
+        log.unlink()
+        look(tail, 1)
+        assert tail.state("sshd").is_missing
+        service.write("late\n")
+    log.write_text("new\n")
+    look(tail, 2)
+
+    assert jail.lines == ["one", "two", "late", "new"]
+    assert not tail.state("sshd").is_missing
+
+
+def test_an_old_file_is_let_go_after_it_was_quiet(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    renamed(log)
+    log.touch()
+    look(tail, 1)
+    assert tail.has_older
+
+    look(tail, 1 + GRACE)
+
+    assert not tail.has_older
+
+
+def test_the_unfinished_last_line_of_an_old_file_is_handed_out_in_the_end(log, jail):
+    append(log, "unfinis")
+    tail = follow(log, jail)
+    look(tail)
+    renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    assert jail.lines == ["one", "two", "new"]
+
+    look(tail, 1 + GRACE)
+
+    assert jail.lines == ["one", "two", "new", "unfinis"]
+
+
+def test_a_late_line_in_an_old_file_does_not_take_the_position_back(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    append(old, "late\n")
+    look(tail, 2)
+
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "new", "late"]
+
+
+def test_a_file_that_is_renamed_back_is_read_once(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    look(tail, 1)
+    old.rename(log)
+    append(log, "three\n")
+    look(tail, 2)
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+def test_what_came_and_went_between_two_looks_is_read(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    for number in (1, 2, 3):
+        log.rename(f"{log}.{number}")
+        log.write_text(f"new {number}\n")
+    look(tail, 1)
+
+    assert jail.lines == ["one", "two", "new 1", "new 2", "new 3"]
+
+
+def test_the_number_of_old_files_held_open_is_bounded(log, jail, caplog):
+    jail.has_room = False
+    tail = follow(log, jail)
+    open_before = len(os.listdir("/proc/self/fd"))
+    for number in range(3 * OLDER):
+        look(tail, number)
+        log.rename(f"{log}.{number}")
+        log.write_text(f"new {number}\n")
+
+    assert len(os.listdir("/proc/self/fd")) - open_before <= OLDER + 2
+    assert "stay unread" in caplog.text
+
+
+def test_a_truncated_file_is_read_from_its_head(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    log.write_text("new\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two", "new"]
+
+
+def test_a_file_that_grew_again_after_it_was_truncated_is_recognised(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    log.write_text("this is longer than what was read before\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two", "this is longer than what was read before"]
+
+
+def test_equal_first_lines_do_not_hide_that_a_file_was_truncated(log, jail):
+    log.write_text("# log\none\n")
+    tail = follow(log, jail)
+    look(tail)
+    log.write_text("# log\nsix\nseven\n")
+    look(tail)
+
+    assert jail.lines == ["# log", "one", "# log", "six", "seven"]
+
+
+def test_what_was_not_read_before_a_truncation_is_read_in_the_copy(log):
+    slow, fast = Jail("slow"), Jail("fast")
+    slow.has_room = False
+    tail = follow(log, slow, fast)
+    look(tail)
+    append(log, "three\n")
+    shutil.copy(log, f"{log}.1")
+    log.write_text("four\n")
+    look(tail)
+    slow.wake()
+    look(tail)
+
+    assert slow.lines == fast.lines == ["one", "two", "three", "four"]
+
+
+def test_a_truncation_that_loses_lines_is_told(log, jail, caplog):
+    jail.has_room = False
+    tail = follow(log, jail)
+    look(tail)
+    log.write_text("")
+    look(tail)
+
+    assert "8 bytes of it were not read yet" in caplog.text
+
+
+# -- restart -------------------------------------------------------------------------------------
+
+
+def test_reading_goes_on_at_the_position_of_an_earlier_run(log, jail):
+    look(follow(log, jail))
+    append(log, "three\n")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+def test_another_device_number_after_a_reboot_does_not_matter(log, jail):
+    look(follow(log, jail))
+    at = jail.position
+    jail.position = Position(at.device + 1, at.inode, at.offset, at.fingerprint)
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two"]
+
+
+def test_a_file_rotated_while_nobody_looked_is_finished_first(log, jail):
+    look(follow(log, jail))
+    append(log, "three\n")
+    renamed(log)
+    log.write_text("four\n")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "three", "four"]
+
+
+def test_several_rotations_while_nobody_looked_are_all_read(log, jail):
+    look(follow(log, jail))
+    append(log, "three\n")
+    renamed(log, ".2")
+    log.write_text("four\n")
+    renamed(log, ".1")
+    log.write_text("five\n")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "three", "four", "five"]
+
+
+def test_a_renamed_file_is_found_while_there_is_no_new_one(log, jail):
+    look(follow(log, jail))
+    old = renamed(log)
+    append(old, "three\n")
+    tail = follow(log, jail)
+    look(tail)
+    log.write_text("four\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two", "three", "four"]
+
+
+def test_a_file_copied_and_truncated_while_nobody_looked_is_finished_in_the_copy(log, jail):
+    look(follow(log, jail))
+    append(log, "three\n")
+    shutil.copy(log, f"{log}.1")
+    log.write_text("four\n")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "three", "four"]
+
+
+def test_where_the_earlier_file_is_gone_the_new_one_is_read_from_its_head(log, jail, caplog):
+    caplog.set_level("INFO")
+    look(follow(log, jail))
+    log.rename(log.with_name("auth.log.1.gz"))
+    log.write_text("four\n")
+    look(follow(log, jail, is_tail=True))
+
+    assert jail.lines == ["one", "two", "four"]
+    assert "the earlier one is not beside it" in caplog.text
+
+
+def test_an_inode_number_given_to_another_file_is_no_proof(log, jail):
+    status = log.stat()
+    jail.position = Position(status.st_dev, status.st_ino, 4, b"of another file!")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two"]
+
+
+# -- trouble -------------------------------------------------------------------------------------
+
+
+def test_a_missing_log_is_read_from_its_head_once_it_appears(tmp_path, jail):
+    log = tmp_path / "late.log"
+    tail = follow(log, jail, is_tail=True)
+    look(tail)
+    assert tail.state("sshd").is_missing
+
+    log.write_text("one\n")
+    look(tail)
+
+    assert jail.lines == ["one"]
+
+
+def test_a_directory_may_be_deleted_and_made_again(tmp_path, jail):
+    log = tmp_path / "app" / "app.log"
+    log.parent.mkdir()
+    log.write_text("one\n")
+    tail = follow(log, jail)
+    look(tail)
+    shutil.rmtree(log.parent)
+    look(tail)
+    log.parent.mkdir()
+    log.write_text("two\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two"]
+
+
+def test_a_log_may_be_replaced_by_a_link(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    other = log.with_name("other")
+    other.write_text("three\n")
+    log.unlink()
+    log.symlink_to(other)
+    look(tail)
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (os.mkfifo, "is a FIFO, not a log file"),
+        (os.mkdir, "is a directory, not a log file"),
+        (lambda path: os.symlink("/dev/zero", path), "is a device, not a log file"),
+        (lambda path: os.symlink(path, path), "Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_refused_visibly(tmp_path, jail, make, problem, caplog):
+    path = tmp_path / "strange"
+    make(path)
+    tail = follow(path, jail)
+    look(tail)
+    look(tail)
+
+    assert tail.state("sshd").problem == problem
+    assert caplog.text.count("cannot be read") == 1
+    assert tail.patience(0.0) is not None
+
+
+def test_a_refused_log_is_read_once_it_is_a_file(tmp_path, jail):
+    path = tmp_path / "strange"
+    path.mkdir()
+    tail = follow(path, jail)
+    look(tail)
+    path.rmdir()
+    path.write_text("one\n")
+    look(tail)
+
+    assert jail.lines == ["one"]
+    assert tail.state("sshd").problem == ""
+
+
+def test_a_permission_lost_and_regained_loses_no_line(log, jail):
+    if os.geteuid():
+        pytest.skip("needs root, who alone can become somebody else")
+    os.chmod(log.parent, 0o700)
+    tail = follow(log, jail)
+    os.seteuid(65534)
+    try:
+        look(tail)
+    finally:
+        os.seteuid(0)
+    assert tail.state("sshd").problem == "Permission denied"
+
+    look(tail)
+
+    assert (jail.lines, tail.state("sshd").problem) == (["one", "two"], "")
+
+
+def test_tries_to_read_what_cannot_be_read_become_rare(tmp_path, jail):
+    tail = follow(tmp_path, jail)
+    pauses = []
+    for _ in range(8):
+        look(tail)
+        pauses.append(tail.patience(0.0))
+
+    assert pauses[0] <= 2
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 30
+
+
+def test_a_file_with_two_names_is_read_by_one_of_them(log, jail):
+    claims = Claims()
+    other = log.with_name("other.log")
+    os.link(log, other)
+    first, second = Tail(str(log), claims), Tail(str(other), claims)
+    for tail in (first, second):
+        tail.add(jail.inbox)
+        look(tail)
+    assert jail.lines == ["one", "two"]
+
+    first.remove("sshd")
+    append(log, "three\n")
+    look(second)
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+# -- any cut of writes, any sequence of rotations ------------------------------------------------
+
+
+class AnyRotation(RuleBasedStateMachine):
+    """A service writes lines, somebody rotates its log, and two jails, one often full, read it."""
+
+    @initialize()
+    def begin(self):
+        self.directory = Path(tempfile.mkdtemp())
+        self.log = self.directory / "auth.log"
+        self.now = 0.0
+        self.jails = [Jail("fast"), Jail("slow")]
+        self.written = []
+        self.rest = b""  # of a line whose first part is written
+        self.rotations = self.unread = self.file = 0
+        self.service = None
+        self.is_deleted = False
+        self.open_log()
+        self.start()
+
+    def start(self):
+        self.tail = follow(self.log, *self.jails)
+
+    def open_log(self):
+        if self.service is not None:
+            os.close(self.service)
+        self.service = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.file += 1
+
+    def drain(self):
+        for jail in self.jails:
+            jail.wake()
+        look(self.tail, self.now)
+        self.unread = 0
+
+    def end_line(self):
+        os.write(self.service, self.rest)
+        self.rest = b""
+
+    def rotate(self):
+        self.rotations += 1
+        self.unread += 1
+        return self.log.with_name(f"auth.log.{self.rotations}")
+
+    @rule(lengths=st.lists(st.integers(0, 200), min_size=1, max_size=4), cut=st.integers(0, 60))
+    def write(self, lengths, cut):
+        lines = []
+        for length in lengths:
+            self.written.append(f"{self.file} {len(self.written)} {'x' * length}")
+            lines.append(self.written[-1])
+        data = self.rest + "\n".join(lines).encode() + b"\n"
+        end = len(data) - min(cut, len(lines[-1]))
+        os.write(self.service, data[:end])
+        self.rest = data[end:]
+
+    @precondition(lambda self: self.unread < OLDER - 2)
+    @rule(is_created=st.booleans(), is_late=st.booleans())
+    def rename(self, is_created, is_late):
+        if not self.log.exists():
+            return
+        self.log.rename(self.rotate())
+        if is_created:
+            self.log.touch()
+        if not is_late:
+            self.reopen()
+
+    @rule()
+    def delete(self):
+        self.drain()  # of a file deleted before it was looked at nobody can know
+        if self.log.exists():
+            self.unread += 1
+            self.log.unlink()
+            self.is_deleted = True
+
+    @rule()
+    def reopen(self):
+        self.end_line()
+        look(self.tail, self.now)
+        self.open_log()
+
+    @rule()
+    def copy_and_truncate(self):
+        self.end_line()
+        self.reopen()
+        self.drain()
+        shutil.copy(self.log, self.rotate())
+        os.truncate(self.log, 0)
+        look(self.tail, self.now)
+        self.file += 1
+
+    @rule()
+    def truncate(self):
+        self.reopen()
+        self.drain()
+        os.truncate(self.log, 0)
+        look(self.tail, self.now)
+        self.file += 1
+
+    @rule()
+    def read(self):
+        look(self.tail, self.now)
+
+    @rule()
+    def check_only(self):
+        self.tail.check(self.now)
+
+    @rule()
+    def fill_the_slow_jail(self):
+        self.jails[1].has_room = False
+
+    @rule()
+    def empty_the_slow_jail(self):
+        self.jails[1].wake()
+
+    @rule()
+    def let_time_pass(self):
+        self.end_line()
+        look(self.tail, self.now)
+        self.now += GRACE / 2
+        look(self.tail, self.now)
+
+    @rule()
+    def restart(self):
+        if self.is_deleted:  # what only the old run held open is lost with it
+            self.reopen()
+            self.drain()
+            self.is_deleted = False
+        for jail in self.jails:
+            self.tail.remove(jail.name)
+            jail.wake()
+        self.start()
+
+    @invariant()
+    def no_line_is_read_twice(self):
+        for jail in getattr(self, "jails", ()):
+            twice = [line for line, count in Counter(jail.lines).items() if count > 1]
+            assert twice == []
+
+    def teardown(self):
+        if not hasattr(self, "jails"):
+            return
+        self.end_line()
+        self.drain()
+        os.close(self.service)
+        try:
+            for jail in self.jails:
+                assert sorted(jail.lines) == sorted(self.written)
+                for file in range(1, self.file + 1):
+                    numbers = [int(n) for f, n, *_ in map(str.split, jail.lines) if int(f) == file]
+                    assert numbers == sorted(numbers)
+        finally:
+            for jail in self.jails:
+                self.tail.remove(jail.name)
+            shutil.rmtree(self.directory)
+
+
+TestAnyRotation = AnyRotation.TestCase
+TestAnyRotation.settings = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
