@@ -35,8 +35,7 @@ _STAGE = {"usedns": 0, "prefregex": 1, "maxlines": 1}
 # As filters were written for the first releases.
 _OLD_OPTIONS = ("timeregex", "timepattern", "logpath", "maxretry", "maxtime", "findtime")
 _OLD_PATTERNS = {"tai64n": "TAI64N", "epoch": "EPOCH"}
-# Tags that the server fills in when it compiles a regular expression, or that mark a part of one.
-_SERVER_TAG = re.compile(r"HOST|ADDR|DNS|IP4|IP6|CIDR|SUBNET|SKIPLINES|/?F-[\w-]+")
+# Helpers of a filter are called so; a tag that begins otherwise may be the server's to fill in.
 _UNKNOWN_TAG = re.compile(r"(?<!\(\?P)<(_[\w\-./]+)>")
 
 Command = list[Any]
@@ -100,11 +99,7 @@ def read_filter(
     old = {key: got for key in _OLD_OPTIONS if (got := definition.get(key))}
     if "datepattern" not in options and (pattern := old_date_pattern(old, problems)):
         options["datepattern"] = pattern
-    problems += [
-        each
-        for key in ("prefregex", "failregex", "ignoreregex")
-        for each in _left(options, key, definition)
-    ]
+    problems += _left(options, definition, value)
     known = {key: _render_known(definition, key, name) for key in own} | options
     return Filter(
         name,
@@ -183,19 +178,20 @@ def _doubts(path: str, definition: Definition, name: str, has_definition: bool) 
     return problems
 
 
-def _left(options: Mapping[str, Value], key: str, definition: Definition) -> list[Problem]:
-    """Warnings of tags that were meant to be replaced and stand for nothing."""
-    value = options.get(key)
-    if value is None:
-        return []
+def _left(options: Mapping[str, Value], definition: Definition, called: Value) -> list[Problem]:
+    """Warnings of tags that were meant to be replaced and stand for nothing.
+
+    Where a filter is called with arguments, it is those that name what it does not have.
+    """
     problems = []
-    for tag in dict.fromkeys(_UNKNOWN_TAG.findall(value.text)):
-        if _SERVER_TAG.fullmatch(tag):
-            continue
-        near = difflib.get_close_matches(tag, sorted(definition.options()), 1)
-        hint = f"Did you mean <{near[0]}>?" if near else ""
-        text = f"{key}: the tag <{tag}> stands for nothing"
-        problems.append(Problem("warning", text, value.where, hint))
+    for key in ("prefregex", "failregex", "ignoreregex"):
+        option = options.get(key, Value(""))
+        for tag in dict.fromkeys(_UNKNOWN_TAG.findall(option.text)):
+            near = difflib.get_close_matches(tag, sorted(definition.options()), 1)
+            hint = f"Did you mean <{near[0]}>?" if near else ""
+            text = f"filter = {called.text}: <{tag}> in its {key} stands for nothing"
+            where = called.where if definition.arguments and called.where else option.where
+            problems.append(Problem("warning", text, where, hint))
     return problems
 
 

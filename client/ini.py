@@ -83,11 +83,7 @@ def parse(text: str, path: str) -> dict[str, dict[str, Value]]:
     try:
         parser.read_file(parser.lines(text), path)
     except configparser.Error as error:
-        raise _in_our_words(error, path) from None
-    except AttributeError:
-        # Some versions of configparser stumble over a section's first line if that is indented.
-        problem = "this line continues no option"
-        raise ConfigError(problem, Where(path, parser.line)) from None
+        raise _in_our_words(error, text, path) from None
     # Each section's own options are wanted, without those of [DEFAULT] mixed in.
     defaults = dict(parser.defaults())
     cast(dict[str, str], parser.defaults()).clear()
@@ -103,7 +99,7 @@ def _value(key: str, text: str | None, path: str) -> Value:
     return Value(text or "", Where(path, key.line if isinstance(key, _Key) else 0))
 
 
-def _in_our_words(error: configparser.Error, path: str) -> ConfigError:
+def _in_our_words(error: configparser.Error, text: str, path: str) -> ConfigError:
     match error:
         case configparser.DuplicateOptionError():
             problem = f"[{error.section}] {error.option}: the option is there already"
@@ -118,9 +114,10 @@ def _in_our_words(error: configparser.Error, path: str) -> ConfigError:
             hint = "A section begins with its name in brackets, such as [DEFAULT]."
             return ConfigError(problem, Where(path, error.lineno), hint)
         case configparser.ParsingError():
-            first, line = error.errors[0]
+            first = error.errors[0][0]
+            line = io.StringIO(text, newline=None).readlines()[first - 1].strip()
             more = ", ".join(str(number) for number, _ in error.errors[1:])
-            problem = f"{line} is neither a [section] nor an option = value"
+            problem = f"{line!r} is neither a [section] nor an option = value"
             hint = "Lines that continue a value must be indented."
             if more:
                 hint += f"  The same holds for line {more}."

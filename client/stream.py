@@ -142,6 +142,13 @@ def read(
     return Reading(tuple(printed), tuple(sent), _once(problems), daemon, False, tuple(jails))
 
 
+def read_daemon(
+    confdir: Path | str, *, auto: Mapping[str, str] | None = None, files: Files | None = None
+) -> DaemonSettings:
+    """What fail2ban.conf says of the daemon, all that is needed to find it; ConfigError if unreadable."""
+    return _daemon(Library(confdir, files), auto or {}, [])[0]
+
+
 def read_one_filter(
     confdir: Path | str, text: str, *, logtype: str = "file", files: Files | None = None
 ) -> Filter:
@@ -254,6 +261,7 @@ __all__ = [
     "Reading",
     "exit_status",
     "read",
+    "read_daemon",
     "read_jail_filter",
     "read_one_filter",
 ]

@@ -7,7 +7,7 @@ Text in, records out: it prints nothing and knows no program.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from common.commands import COMMANDS, INTERNAL
@@ -75,25 +75,17 @@ class Choices:
     is_interactive: bool = False
     verbosity: int = 0
     is_forced: bool = False
-    is_foreground: bool = False
+    is_foreground: bool | None = None
     is_async: bool = False
     timeout: str | None = None
     duration: str | None = None
     is_json: bool = False
     asks_for: str = ""
-    # the options as they were given, without -i, -d and their like: what the server is started with
-    passed_on: tuple[str, ...] = field(default=())
-
-
-_PASSED_ON = frozenset(
-    "confdir socket pidfile pname loglevel logtarget syslogsocket verbosity is_forced timeout".split()
-)
 
 
 def parse(argv: Sequence[str]) -> Choices:
     """What `argv` (without the program's name) says.  Options end where the command begins."""
     chosen: dict[str, Any] = {}
-    passed_on: list[str] = []
     rest = list(argv)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         first = rest.pop(0)
@@ -113,9 +105,7 @@ def parse(argv: Sequence[str]) -> Choices:
             chosen["verbosity"] = chosen.get("verbosity", 0) + switch.value
         else:
             chosen[switch.sets] = word if switch.word else switch.value
-        if switch.sets in _PASSED_ON:
-            passed_on += [switch.names[0], *([word] if word is not None else [])]
-    return Choices(words=tuple(rest), passed_on=tuple(passed_on), **chosen)
+    return Choices(words=tuple(rest), **chosen)
 
 
 def _take(text: str) -> tuple[Switch, str | None, bool]:

@@ -58,6 +58,10 @@ class RemoteError:
     args: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
+        if len(self.args) >= 2 and issubclass(_BUILTIN_ERRORS.get(self.kind, Exception), OSError):
+            return f"[Errno {self.args[0]}] {self.args[1]}" + "".join(
+                f": {name!r}" for name in self.args[2:3]
+            )
         if len(self.args) == 1:
             return repr(self.args[0]) if self.kind == "KeyError" else str(self.args[0])
         return str(self.args) if self.args else ""

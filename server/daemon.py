@@ -141,8 +141,10 @@ def detached(
         _be_daemon(run, pidfile, [*keep, writer], dict(signals or {}), writer)
     os.close(writer)
     os.waitpid(child, 0)  # it ends as soon as it has made the daemon
-    with open(reader, "rb", buffering=0) as pipe:
-        return _await(pipe.fileno(), timeout)
+    try:
+        return _await(reader, timeout)
+    finally:
+        os.close(reader)
 
 
 def _be_daemon(

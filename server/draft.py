@@ -124,8 +124,9 @@ def _set_prefregex(conf: JailConf, words: Words) -> JailConf:
 def _adder(field: str, needs_id: bool) -> JailEdit:
     def add(conf: JailConf, words: Words) -> JailConf:
         regexes = words[0] if isinstance(words[0], (list, tuple)) else (_text(words),)
+        has_id_before = bool(conf.prefregex) and Pattern(conf.prefregex).has_id
         for regex in regexes:
-            Pattern(regex, needs_id=needs_id)  # raises RegexError
+            Pattern(regex, needs_id=needs_id and not has_id_before)  # raises RegexError
         return _with(conf, field, (*getattr(conf, field), *regexes))
 
     return add

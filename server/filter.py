@@ -303,7 +303,7 @@ def line_decoder(encoding: str) -> Callable[[bytes], str]:
         encoding = locale.getpreferredencoding(False)
         if codecs.lookup(encoding).name == "ascii":
             encoding = "utf-8"
-    b"".decode(encoding)  # a codec that does not make text of bytes is refused here
+    b" ".decode(encoding, "replace")  # a codec that makes no text of bytes is refused here
     name = codecs.lookup(encoding).name
     if name.startswith(("utf-16", "utf-32")):
         return _wide_decoder(name)

@@ -190,6 +190,7 @@ class Tail:
             self._set_aside(now)
             for member in self._members.values():
                 member.is_tail = False  # all that will stand there is new
+            self._catch_up(now)
             return
         if self.is_missing:
             log.info("%s is there", self.path)
@@ -199,11 +200,14 @@ class Tail:
         self._set_aside(now)
         self._current = Generation(source, now, now) if source else self._find(identity)
         self._older = [one for one in self._older if one is not self._current]
-        if source and self._older and not self._is_globbed:
-            self._catch_up(self._older[-1], now)
+        if source:
+            self._catch_up(now)
 
-    def _catch_up(self, last: Generation, now: float) -> None:
-        """Read what came and was rotated away between two looks, after `last`."""
+    def _catch_up(self, now: float) -> None:
+        """Read what came and was rotated away between two looks."""
+        if not self._older or self._is_globbed:
+            return
+        last = self._older[-1]
         for source in open_rotated_since(self.path, last.source, OLDER - 1):
             if any(one.source.identity == source.identity for one in self._generations):
                 source.close()
@@ -212,6 +216,12 @@ class Tail:
             self._older.append(generation)
             for jail in last.cursors:
                 self._place(jail, generation, 0)
+
+    def _rank(self, source: Source) -> int:
+        """Its place among the older files: before those that were written to after it."""
+        last = source.status.st_mtime_ns
+        later = (i for i, one in enumerate(self._older) if one.source.status.st_mtime_ns > last)
+        return next(later, len(self._older))
 
     def _find(self, identity: tuple[int, int]) -> Generation | None:
         """An older file; one may be renamed back."""
@@ -257,7 +267,7 @@ class Tail:
             self._older.insert(self._index(generation), older)
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
-        generation.cursors = {jail: Cursor(must_tell=True) for jail in cursors}
+        generation.cursors = {jail: Cursor() for jail in cursors}
         source.start_over()
 
     def _index(self, generation: Generation) -> int:
@@ -305,7 +315,7 @@ class Tail:
             return False
         offset = max(offset, handed)
         mark = generation.source.mark_at(offset)
-        generation.cursors[jail] = Cursor(offset, mark, must_tell=offset > 0)
+        generation.cursors[jail] = Cursor(offset, mark)
         return True
 
     def _may_be_copy(self, jail: str, source: Source, now: float) -> bool:
@@ -324,6 +334,8 @@ class Tail:
         """Go on at `position`, which an earlier run of the server left."""
         if generation := next((g for g in self._generations if g.source.is_at(position)), None):
             self._place(jail, generation, position.offset)
+            for later in self._older[self._index(generation) + 1 :]:
+                self._place(jail, later, 0)
         else:
             source = self._left_behind(position)
             if source is None and self._current is None:
@@ -353,7 +365,7 @@ class Tail:
                 continue
             if generation is None:
                 generation = Generation(one, now, now)
-                self._older.append(generation)
+                self._older.insert(self._rank(one), generation)
             self._place(jail, generation, at)
 
     # -- reading ---------------------------------------------------------------------------------
@@ -441,6 +453,10 @@ class Tail:
             if lost > 0:
                 log.warning("%s was rotated too often; %d bytes stay unread", self.path, lost)
             self._close(generation)
+        if self._current and not any(one.source.status.st_nlink for one in self._older):
+            # An earlier file could not be found again: the position must not stay in it.
+            for cursor in self._current.cursors.values():
+                cursor.must_tell = not cursor.is_moved
 
     def _is_done(self, generation: Generation, now: float) -> bool:
         if generation.is_copy or not generation.cursors:

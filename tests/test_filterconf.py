@@ -139,7 +139,10 @@ def test_a_mistake_in_the_definition_stops_everything(line):
     [
         ("[Definition]\nfailregx = ^x\n", "Did you mean failregex"),
         ("[Init]\nx = 1\n", "no section [Definition]"),
-        ("[Definition]\n_re-a = x\nfailregex = <_re-b>\n", "<_re-b> stands for nothing"),
+        (
+            "[Definition]\n_re-a = x\nfailregex = <_re-b>\n",
+            "<_re-b> in its failregex stands for nothing",
+        ),
         ("[Definition]\ntimeregex = x\nfailregex = x\n", "timepattern"),
     ],
 )
@@ -149,6 +152,14 @@ def test_what_looks_like_a_slip_is_a_warning(text, about):
     assert "warning" == problem.level
     assert about in str(problem)
     assert "gate.conf" in str(problem)
+
+
+def test_arguments_that_name_what_the_filter_lacks_are_told_where_they_are_given():
+    (problem,) = a_filter(name="gate[mode=wlid]").problems
+
+    assert Where("jail.conf", 7) == problem.where
+    assert "filter = gate[mode=wlid]: <_re-wlid>" in problem.text
+    assert "<_re-wild>" in problem.hint
 
 
 def test_helpers_are_no_slips():

@@ -138,11 +138,12 @@ def test_the_installed_configuration_can_be_read(installed):
 TWO_NAMES = """
 import fail2ban.server.action
 import server.action
-from fail2ban.server.action import ActionBase
+import server.jail
+from fail2ban.server.jail import Jail
 from fail2ban.common import units
 import common.units
 
-assert ActionBase is server.action.ActionBase
+assert Jail is server.jail.Jail
 assert fail2ban.server.action is server.action
 assert units is common.units
 assert server.action.__spec__.name == "server.action"

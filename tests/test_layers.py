@@ -61,7 +61,10 @@ ALLOWED = {
     ("server.announce", "time"): "a moment in local time; asks no clock",
     ("server.dates", "time"): "the year of a moment; asks no clock",
     ("server.enforcer", "logging"): "names of levels; logs nothing",
-    ("server.pattern", "importlib"): "the parser of regexes, which has another name in later Pythons",
+    (
+        "server.pattern",
+        "importlib",
+    ): "the parser of regexes, which has another name in later Pythons",
     ("server.transmitter", "logging"): "`config-error` is a command to log something",
     ("server.transmitter", "server.server"): "the type of an argument; not imported when it runs",
     ("server.transmitter", "time"): "a moment in local time; asks no clock",
@@ -209,10 +212,11 @@ def test_a_module_may_import_what_stands_before_it(line):
 
 
 SOURCES = [
-    *(path for folder in ("tests", "tools", "bench") for path in (ROOT / folder).rglob("*.py")),
+    *(path for folder in ("tests", "bench") for path in (ROOT / folder).rglob("*.py")),
     *(path for package in (*LAYERS, "fail2ban") for path in (ROOT / package).rglob("__init__.py")),
     *ROOT.glob("*.py"),
     *ROOT.glob("fail2ban-*"),
+    *(path for path in ROOT.glob("tools/*") if path.is_file()),
 ]
 
 

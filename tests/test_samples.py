@@ -108,7 +108,9 @@ def test_one_instance_may_read_all_samples_of_a_filter(name):
             for record in run:
                 problem = what_is_wrong(filter, record, now)
                 if problem:
-                    wrong.append(f"{record['id']} {run[0]['options']} {record['line']}\n    {problem}")
+                    wrong.append(
+                        f"{record['id']} {run[0]['options']} {record['line']}\n    {problem}"
+                    )
 
     assert not wrong, "\n".join(wrong)
 

@@ -636,6 +636,7 @@ class AnyRotation(RuleBasedStateMachine):
         self.is_deleted = False
         self.open_log()
         self.start()
+        look(self.tail, self.now)
 
     def start(self):
         self.tail = follow(self.log, *self.jails)
@@ -744,6 +745,8 @@ class AnyRotation(RuleBasedStateMachine):
             self.reopen()
             self.drain()
             self.is_deleted = False
+        if any(jail.position is None for jail in self.jails):
+            self.drain()
         for jail in self.jails:
             self.tail.remove(jail.name)
             jail.wake()

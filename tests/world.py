@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tests.support import ROOT, eventually, unavailable
@@ -49,9 +50,9 @@ def ended(process, how=signal.SIGTERM, seconds=15):
 
 # -- a server of ours ------------------------------------------------------------------------------
 
-DOOR = """
+DOOR = r"""
 [Definition]
-failregex = ^door: wrong key by <HOST>$
+failregex = ^\s*door: wrong key by <HOST>\s*$
 """
 
 # What an action does to a firewall, this one writes down.
@@ -182,14 +183,43 @@ class Ours:
         """End the server, and have its exit status."""
         return ended(self.process, how)
 
+    @property
+    def pid(self):
+        """The process id that stands in the pid file, None where there is no such file."""
+        return int(self.pidfile.read_text()) if self.pidfile.exists() else None
+
     def finish(self):
         """End whatever runs; complain of tracebacks."""
-        if self.process:
-            self.end()
-        if self.pidfile.exists():
-            with contextlib.suppress(ValueError, ProcessLookupError):
-                os.kill(int(self.pidfile.read_text()), signal.SIGTERM)
+        try:
+            if self.process:
+                self.end()
+            if pid := self.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                eventually(lambda: not is_alive(pid), 15, "the end of the server")
+        finally:
+            for process in (self.process.pid if self.process else None, self.pid):
+                if process and is_alive(process) and self._is_ours(process):
+                    os.kill(process, signal.SIGKILL)
         assert "Traceback" not in self.printed + self.logged, self.printed + self.logged
+
+    def _is_ours(self, pid):
+        return str(self.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def is_alive(pid):
+    """Whether a process of that id runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def fail(log, host, times=1):
+    """Have `host` fail at the door that logs into `log`, that many times from now on."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    with Path(log).open("a", encoding="utf-8") as lines:
+        lines.write(f"{now} door: wrong key by {host}\n" * times)
 
 
 # -- the world around it ---------------------------------------------------------------------------

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must be known and done before there is a server: places, configuration, a new process.
+
+Used by fail2ban-client to start the server, and by fail2ban-server to start itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from common import units
+from common.cli import Choices
+from common.errors import CommandError, ConfigError
+from common.paths import Places, places
+
+if TYPE_CHECKING:
+    from client.stream import DaemonSettings, Reading
+
+FAILED = 255
+ROOT = Path(__file__).resolve().parent.parent
+SERVER = "fail2ban-server"
+_PATIENCE = 30.0  # seconds that a server may take to come up or to end
+
+
+def say(level: str, text: str) -> None:
+    """A line on stderr, in the form of the log's."""
+    now = time.time()
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    head = f"{date},{int(now % 1 * 1000):03d} {'fail2ban':<24}[{os.getpid()}]: {level:<7}"
+    with contextlib.suppress(OSError):
+        print(head, text, file=sys.stderr, flush=True)
+
+
+def default_places() -> Places:
+    """Where things are for this program and this user."""
+    return places(str(ROOT), os.path.isdir, os.geteuid() == 0)
+
+
+def patience(choices: Choices) -> float:
+    """How many seconds to wait for a server; CommandError where --timeout says no time."""
+    if choices.timeout is None:
+        return _PATIENCE
+    try:
+        return units.seconds(choices.timeout)
+    except ValueError as error:
+        raise CommandError(f"--timeout {choices.timeout} {error}") from None
+
+
+def made_absolute(choices: Choices) -> Choices:
+    """`choices` as they hold in any working directory: a daemon's is /."""
+    found: dict[str, str] = {}
+    for name in ("confdir", "socket", "pidfile"):
+        if given := getattr(choices, name):
+            found[name] = os.path.abspath(given)
+    if choices.logtarget and "/" in choices.logtarget:
+        found["logtarget"] = os.path.abspath(choices.logtarget)
+    return replace(choices, **found)  # type: ignore[arg-type]
+
+
+def configuration(choices: Choices, jail: str | None = None) -> Reading:
+    """The configuration, or that of one jail; what is wrong with it is said on stderr."""
+    from client.stream import read  # a `status` needs none of it
+
+    ours = default_places()
+    reading = read(Path(choices.confdir or ours.confdir), jail=jail, auto=ours.auto)
+    for problem in reading.problems:
+        if problem.level == "error" or choices.verbosity >= 0:
+            say(problem.level.upper(), str(problem))
+    return reading
+
+
+def daemon_settings(choices: Choices) -> DaemonSettings:
+    """What fail2ban.conf says of the daemon, or the defaults, if it cannot be read."""
+    from client.stream import DaemonSettings, read_daemon
+
+    ours = default_places()
+    try:
+        return read_daemon(Path(choices.confdir or ours.confdir), auto=ours.auto)
+    except (ConfigError, OSError) as error:
+        say("WARNING", str(error))
+        return DaemonSettings(socket=ours.socket, pidfile=ours.pidfile)
+
+
+def server_command(choices: Choices, *options: str) -> list[str]:
+    """How to run the server with what `choices` pass on to it."""
+    given = made_absolute(choices)
+    words = [sys.executable, str(_server_script()), *options]
+    for name, switch in _PASSED_ON.items():
+        if value := getattr(given, name):
+            words += [switch, value]
+    words += ["-x"] * given.is_forced
+    return words
+
+
+_PASSED_ON = {
+    "confdir": "-c",
+    "socket": "-s",
+    "pidfile": "-p",
+    "pname": "--pname",
+    "loglevel": "--loglevel",
+    "logtarget": "--logtarget",
+    "syslogsocket": "--syslogsocket",
+    "timeout": "--timeout",
+}
+
+
+def _server_script() -> Path:
+    """The server that came with this client."""
+    beside = Path(sys.argv[0]).resolve().with_name(SERVER)
+    return beside if beside.exists() else ROOT / SERVER
+
+
+def launch(choices: Choices) -> bool:
+    """Start a server in the background that waits for its configuration; False if it could not."""
+    command = server_command(choices, "--async", "-b")
+    try:
+        return subprocess.run(command, timeout=patience(choices), check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        say("ERROR", f"The server did not start within {patience(choices):g} s")
+    except OSError as error:
+        say("ERROR", f"The server cannot be run: {error}")
+    return False
+
+
+def become_server(choices: Choices) -> NoReturn:
+    """Go on as a server in the foreground."""
+    command = server_command(choices, "-f")
+    os.execv(command[0], [*command, "start"])
+
+
+def is_gone(process: int, seconds: float) -> bool:
+    """Whether `process` ends within `seconds`."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        time.sleep(0.02)
+    return False
+
+
+# fail2ban-server
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """With what to start a server: the fields of its `Settings`, and the commands to begin with."""
+
+    settings: Mapping[str, Any]
+    stream: Sequence[Any] = ()
+
+
+def is_server_start(choices: Choices) -> bool:
+    """Whether fail2ban-server shall be a server with `choices`, and not act as the client."""
+    if choices.asks_for or choices.dump or choices.is_test or choices.is_interactive:
+        return False
+    if choices.duration is not None:
+        return False
+    has_mode = choices.is_foreground is not None or choices.is_async
+    return choices.words == ("start",) or (not choices.words and has_mode)
+
+
+def prepare(choices: Choices) -> Start | None:
+    """What the server starts with; None if the configuration does not allow it.
+
+    Without `start`, or with --async, it begins empty, and a client sends the configuration.
+    """
+    choices = made_absolute(choices)
+    stream: Sequence[Any] = ()
+    if choices.is_async or not choices.words:
+        daemon = daemon_settings(choices)
+    else:
+        from client.stream import exit_status
+
+        reading = configuration(choices)
+        if exit_status(reading, "dump"):
+            return None
+        daemon, stream = reading.daemon, reading.sent
+    _name_process(choices.pname or SERVER)
+    settings = {
+        "socket": choices.socket or daemon.socket,
+        "pidfile": choices.pidfile or daemon.pidfile,
+        "is_foreground": bool(choices.is_foreground),
+        "is_forced": choices.is_forced,
+        "loglevel": choices.loglevel,
+        "logtarget": choices.logtarget,
+        "syslogsocket": choices.syslogsocket,
+    }
+    return Start(settings, stream)
+
+
+def _name_process(name: str) -> None:
+    with contextlib.suppress(OSError):  # other systems have no such file
+        Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")

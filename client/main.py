@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""fail2ban-client: reads what was typed, has it done, and says what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from client.connection import Connection, NoServer, Refused
+from client.launch import (
+    FAILED,
+    become_server,
+    configuration,
+    daemon_settings,
+    is_gone,
+    launch,
+    patience,
+    say,
+)
+from client.present import present, present_error, without_control
+from common import cli, units
+from common.commands import Given, InvalidCommand, may_follow, parse, parse_for_client
+from common.errors import CommandError, Fail2banError
+from common.version import VERSION
+
+
+def main(argv: Sequence[str] | None = None, program: str = "fail2ban-client") -> int:
+    """Do what `argv` says; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        status = _run(list(sys.argv[1:] if argv is None else argv), program)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    return status
+
+
+def _run(argv: list[str], program: str) -> int:
+    try:
+        choices = cli.parse(argv)
+        if choices.asks_for:
+            print(_asked(choices.asks_for, program))
+            return 0
+        if choices.duration is not None:
+            print(_seconds(choices.duration))
+            return 0
+        if choices.is_test:
+            return _test(choices)
+        if choices.dump:
+            return _dump(choices)
+        patience(choices)
+    except CommandError as error:
+        say("ERROR", str(error))
+        return FAILED
+    if choices.is_interactive:
+        return _interact(Session(choices), program)
+    if not choices.words:
+        print(cli.help_text(program))
+        return FAILED
+    return Session(choices).do(choices.words)
+
+
+def _asked(what: str, program: str) -> str:
+    if what == "help":
+        return cli.help_text(program)
+    return VERSION if what == "number" else f"Fail2Ban v{VERSION}"
+
+
+def _seconds(text: str) -> str:
+    try:
+        return str(units.seconds(text))
+    except ValueError as error:
+        raise CommandError(f"{text!r} {error}") from None
+
+
+def _test(choices: cli.Choices) -> int:
+    from client.stream import exit_status
+
+    status = exit_status(configuration(choices), "test")
+    print("ERROR: test configuration failed" if status else "OK: configuration test is successful")
+    return status
+
+
+def _dump(choices: cli.Choices) -> int:
+    from client.stream import exit_status
+
+    reading = configuration(choices)
+    if reading.is_refused:
+        print("ERROR: The configuration stream failed because of the invalid syntax.")
+    for command in reading.commands:
+        print(_pretty(command) if choices.dump == "pretty" else command)
+    return exit_status(reading, "dump")
+
+
+def _pretty(command: Any) -> str:
+    from pprint import pformat
+
+    return pformat(command, width=100, sort_dicts=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """Where the server is, and how long it may take."""
+
+    socket: str
+    timeout: float | None
+
+    def open(self) -> Connection:
+        return Connection(self.socket, self.timeout)
+
+    def ask(self, words: Sequence[Any]) -> Any:
+        with self.open() as connection:
+            return connection.ask(words)
+
+
+class Session:
+    """Commands, one after the other, with the same options."""
+
+    def __init__(self, choices: cli.Choices) -> None:
+        self._choices = choices
+        self._socket = choices.socket
+
+    def do(self, words: Sequence[str]) -> int:
+        """Carry out one command and print what came of it; the exit status."""
+        try:
+            own = parse_for_client(words)
+            if own:
+                command, given = own
+                return _OWN[command.usage.split()[0]](self, given)
+            self._print(words, self._link(_timeout_of(words)).ask(_as_sent(words)))
+        except Refused as refused:
+            return self._refused(words, refused)
+        except Fail2banError as error:
+            say("ERROR", str(error))
+            return FAILED
+        return 0
+
+    # what the client does itself
+
+    def start(self, given: Given) -> int:
+        """Start a server and send it the configuration."""
+        if self._is_there():
+            say("ERROR", "Server already running")
+            return FAILED
+        from client.stream import exit_status
+
+        reading = configuration(self._choices)
+        if exit_status(reading, "dump"):
+            return FAILED
+        if self._choices.is_foreground:
+            sys.stdout.flush()
+            become_server(self._choices)
+        if not launch(self._choices):
+            return FAILED
+        link = self._link(None)
+        try:
+            link.ask(["server-stream", list(reading.sent)])
+        except Refused:  # one that knows half of its configuration is worse than none
+            link.ask(["stop"])
+            raise
+        self._print(["server-status"], link.ask(["server-status"]))
+        return 0
+
+    def restart(self, given: Given) -> int:
+        """Stop the server and start another; or do so with one jail."""
+        if "jail" in given:
+            return self.reload({**given, "--restart": ("--restart",)})
+        from client.stream import exit_status
+
+        if exit_status(configuration(self._choices), "dump"):  # first see whether it could start
+            return FAILED
+        with contextlib.suppress(NoServer), self._link(None).open() as connection:
+            self._print(["stop"], connection.ask(["stop"]))
+            if not is_gone(connection.server_process, patience(self._choices)):
+                say("ERROR", f"Server does not end (process {connection.server_process})")
+                return FAILED
+        return self.start(given)
+
+    def reload(self, given: Given) -> int:
+        """Send the configuration, or one jail's, to the running server: all of it or nothing."""
+        if not self._is_there():
+            say("ERROR", "Could not find server")
+            return FAILED
+        jail = given["jail"][0] if given.get("jail") else None
+        reading = configuration(self._choices, jail)
+        if reading.is_refused or reading.errors:
+            say("ERROR", "The configuration has mistakes; nothing was changed")
+            return FAILED
+        options = [name for name in ("--unban", "--restart", "--if-exists") if given.get(name)]
+        with self._link(None).open() as connection:
+            is_ours = _is_ours(connection.ask(["version"]))
+            stream = list(reading.sent if is_ours else reading.commands)
+            words = ["reload", jail or "--all", options, stream]
+            self._print(words, connection.ask(words))
+        return 0
+
+    def quit(self, given: Given) -> int:
+        """End the server, as it was first called."""
+        self._print(["stop"], self._link(None).ask(["stop"]))
+        return 0
+
+    # what these need
+
+    def _link(self, timeout: float | None) -> _Link:
+        if self._socket is None:
+            self._socket = daemon_settings(self._choices).socket
+        if timeout is None and self._choices.timeout is not None:
+            timeout = patience(self._choices)
+        return _Link(self._socket, timeout)
+
+    def _is_there(self) -> bool:
+        try:
+            self._link(patience(self._choices)).ask(["ping"])
+        except NoServer:
+            return False
+        return True
+
+    def _print(self, words: Sequence[Any], answer: Any) -> None:
+        if self._choices.is_json:
+            import json
+
+            text = json.dumps(answer, default=list, ensure_ascii=False)
+        else:
+            encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+            text = present(words, answer, has_boxes=encoding == "utf8")
+        print(without_control(text) if sys.stdout.isatty() else text)
+
+    def _refused(self, words: Sequence[str], refused: Refused) -> int:
+        say("ERROR", f"NOK: {refused.error.args!r}")
+        print(present_error(refused.error))
+        try:
+            parse(words)
+        except InvalidCommand as error:
+            print(f"  {error}", file=sys.stderr)
+        return FAILED
+
+
+_OWN: dict[str, Callable[[Session, Given], int]] = {
+    "start": Session.start,
+    "restart": Session.restart,
+    "reload": Session.reload,
+    "loadconf": Session.reload,
+    "quit": Session.quit,
+}
+
+
+def _is_ours(version: Any) -> bool:
+    """Whether a server of this version waits for logs that are missing, as ours does since 2."""
+    first = str(version).split(".")[0]
+    return first.isdigit() and int(first) >= 2
+
+
+def _timeout_of(words: Sequence[str]) -> float | None:
+    """`ping 5` waits for five seconds."""
+    if words[0] != "ping" or len(words) != 2:
+        return None
+    try:
+        return units.seconds(words[1])
+    except ValueError as error:
+        raise CommandError(f"{words[1]!r} {error}") from None
+
+
+def _as_sent(words: Sequence[str]) -> Sequence[str]:
+    return words[:1] if words[0] == "ping" else words
+
+
+# interactive
+
+
+def _interact(session: Session, program: str) -> int:
+    """Do what is typed, line by line, until `quit`, `exit` or the end."""
+    import shlex
+
+    _complete()
+    print(f"Fail2Ban v{VERSION} reads log files and bans hosts that fail too often.")
+    print("Type 'help' for the commands, 'exit' to leave.\n")
+    while True:
+        try:
+            words = shlex.split(input("fail2ban> "))
+        except EOFError:
+            print()
+            return 0
+        except ValueError as error:  # a quotation mark is missing
+            say("ERROR", str(error))
+            continue
+        if words in (["exit"], ["quit"]):
+            return 0
+        if words == ["help"]:
+            print(cli.help_text(program))
+        elif words:
+            session.do(words)
+
+
+def _complete() -> None:
+    """Have the tabulator key complete words out of the table of commands."""
+    try:
+        import readline
+    except ImportError:  # a Python without it
+        return
+
+    def complete(text: str, number: int) -> str | None:
+        before = readline.get_line_buffer()[: readline.get_begidx()].split()
+        fitting = [f"{word} " for word in may_follow(before) if word.startswith(text)]
+        return fitting[number] if number < len(fitting) else None
+
+    readline.set_completer_delims(" \t")
+    readline.set_completer(complete)
+    readline.parse_and_bind("tab: complete")

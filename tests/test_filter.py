@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lines become failures."""
+
+from __future__ import annotations
+
+import time
+from calendar import timegm
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import RegexError
+from server.filter import LONGEST_LINE, line_decoder
+from server.records import JournalBlock, LogBlock, Position
+from tests.filters import a_filter, own_samples, stock
+
+NOW = timegm((2026, 11, 23, 12, 0, 0))
+FAILED = "^failed from <HOST>$"
+
+
+def block(data, path="/var/log/x", start=0):
+    if isinstance(data, str):
+        data = data.encode()
+    return LogBlock(path, data, Position(1, 2, start), Position(1, 2, start + len(data)))
+
+
+def hosts(filter, data, now=NOW, **where):
+    """Whom `filter` blames for the lines of a block."""
+    return [failure.host for failure in filter.failures(block(data, **where), now)]
+
+
+def moments(filter, data, now=NOW, **where):
+    return [failure.when for failure in filter.failures(block(data, **where), now)]
+
+
+def test_a_failure_carries_its_evidence():
+    filter = a_filter(
+        "^nothing <HOST>", "^ <F-USER>.*</F-USER> failed from <HOST>$", date_pattern=None
+    )
+    line = "2026-11-23T11:59:00Z carol failed from 192.0.2.7"
+
+    found = filter.failures(block(f"first\n{line}\r\nlast\n", path="/log", start=100), NOW)
+    only = found[0]
+
+    assert len(found) == 1
+    assert (only.host, only.when, only.lines) == ("192.0.2.7", NOW - 60, (line,))
+    assert (only.path, only.offset, only.rule) == ("/log", 106, 1)
+    assert (only.fields["user"], only.fields["ip4"]) == ("carol", "192.0.2.7")
+    assert (only.attempts, only.is_name) == (1, False)
+
+
+def test_failures_come_in_the_order_of_their_lines():
+    data = "failed from 192.0.2.1\nfine\nfailed from box.example.org\nfailed from 2001:db8::1\n"
+
+    found = a_filter(FAILED).failures(block(data), NOW)
+
+    assert [each.host for each in found] == ["192.0.2.1", "box.example.org", "2001:db8::1"]
+    assert [each.is_name for each in found] == [False, True, False]
+
+
+def test_a_line_without_its_end_counts_too():
+    assert hosts(a_filter(FAILED), "failed from 192.0.2.1") == ["192.0.2.1"]
+
+
+def test_names_are_no_hosts_without_dns():
+    assert hosts(a_filter(FAILED, use_dns="no"), "failed from example.org\n") == []
+    assert hosts(a_filter(FAILED, use_dns="raw"), "failed from example.org\n") == ["example.org"]
+
+
+def test_the_first_regex_that_matches_and_blames_somebody_counts():
+    filter = a_filter("^failed(?: from <HOST>)?", "^failed for <F-ID>.+</F-ID>$", "^failed <F-ID/>")
+
+    verdict = filter.judge("failed for carol", NOW)
+
+    assert (verdict.rule, verdict.failure.host) == (1, "carol")
+    assert verdict.rules == (0, 1, 2)
+
+
+def test_only_the_regexes_that_a_screen_names_are_tried():
+    filter = a_filter("^a <HOST>", "^. <HOST>", "^.+ <HOST>")
+    lines = [(0, b"a 192.0.2.1", [1, 2]), (9, b"a 192.0.2.2", None), (18, b"a 192.0.2.3", [])]
+
+    found = filter.of_candidates("/log", lines, NOW)
+
+    assert [(each.host, each.rule, each.offset) for each in found] == [
+        ("192.0.2.1", 1, 0),
+        ("192.0.2.2", 0, 9),
+    ]
+
+
+# -- prefregex, ignoreregex
+
+
+def test_failregexes_see_what_the_prefregex_leaves():
+    filter = a_filter(FAILED, prefregex=r"^x\[\d+\]: <F-CONTENT>.+</F-CONTENT>$")
+
+    data = "x[1]: failed from 192.0.2.1\nfailed from 192.0.2.2\ny[1]: failed from 192.0.2.3\n"
+
+    assert hosts(filter, data) == ["192.0.2.1"]
+
+
+def test_a_prefregex_may_know_the_host():
+    filter = a_filter("^failed$", prefregex="^<HOST> <F-CONTENT>.+</F-CONTENT>$")
+
+    assert hosts(filter, "192.0.2.1 failed\n192.0.2.2 worked\n") == ["192.0.2.1"]
+
+
+def test_a_prefregex_without_content_only_selects():
+    filter = a_filter("failed from <HOST>$", prefregex="^x: ")
+
+    assert hosts(filter, "x: failed from 192.0.2.1\ny: failed from 192.0.2.2\n") == ["192.0.2.1"]
+
+
+def test_an_ignoreregex_takes_a_failure_back():
+    filter = a_filter(FAILED, ignoreregex=("nothing", r"192\.0\.2\.[1-3]$"))
+
+    verdict = filter.judge("failed from 192.0.2.2", NOW)
+
+    assert (verdict.rule, verdict.ignored_by, verdict.failure) == (0, 1, None)
+    assert not verdict.is_missed
+    assert not verdict.is_helper
+    assert hosts(filter, "failed from 192.0.2.2\nfailed from 192.0.2.4\n") == ["192.0.2.4"]
+
+
+def test_an_ignoreregex_sees_what_the_prefregex_leaves():
+    pref = r"^(?:<F-NOTE>\w+</F-NOTE>): <F-CONTENT>.+</F-CONTENT>$"
+    filter = a_filter(FAILED, prefregex=pref, ignoreregex=("^friend",))
+
+    assert hosts(filter, "friend: failed from 192.0.2.1\n") == ["192.0.2.1"]
+
+
+def test_ignoreregexes_that_are_far_fewer_see_the_whole_line_too():
+    pref = r"^\w+: <F-CONTENT>.+</F-CONTENT>$"
+    filter = a_filter(
+        FAILED, "^a <HOST>", "^b <HOST>", "^c <HOST>", prefregex=pref, ignoreregex=("^friend",)
+    )
+
+    assert hosts(filter, "friend: failed from 192.0.2.1\n") == []
+    assert hosts(filter, "foe: failed from 192.0.2.1\n") == ["192.0.2.1"]
+
+
+def test_what_is_ignored_is_no_part_of_a_conversation():
+    filter = a_filter(
+        "^<F-MLFID>\\d+</F-MLFID> from <HOST>",
+        "^<F-MLFID>\\d+</F-MLFID> bad",
+        ignoreregex=("quiet",),
+    )
+
+    assert hosts(filter, "1 bad quiet\n1 from 192.0.2.1 quiet\n1 bad\n") == []
+
+
+# -- dates
+
+
+def test_the_date_is_cut_out():
+    assert hosts(a_filter("^ failed from <HOST>$", date_pattern=None), "2026-11-23T11:00:00Z failed from 192.0.2.1\n") == ["192.0.2.1"]  # fmt: skip
+
+
+def test_a_line_without_a_date_borrows_the_last_for_a_minute():
+    filter = a_filter("failed from <HOST>$", date_pattern=None)
+
+    assert moments(filter, "2026-11-23T11:59:30Z x\nfailed from 192.0.2.1\n") == [NOW - 30]
+    assert moments(filter, "failed from 192.0.2.1\n", NOW + 29) == [NOW - 30]
+    assert moments(filter, "failed from 192.0.2.1\n", NOW + 31) == [NOW + 31]
+
+
+def test_each_file_has_its_own_last_date():
+    filter = a_filter("failed from <HOST>$", date_pattern=None)
+    filter.failures(block("2026-11-23T11:59:30Z x\n", path="a"), NOW)
+
+    assert moments(filter, "failed from 192.0.2.1\n", path="b") == [NOW]
+    assert moments(filter, "failed from 192.0.2.1\n", path="a") == [NOW - 30]
+
+
+def test_an_impossible_date_is_cut_out_and_counts_as_none():
+    filter = a_filter("^ failed from <HOST>$", date_pattern=None)
+
+    assert moments(filter, "2026-02-30T11:59:30Z failed from 192.0.2.1\n") == [NOW]
+
+
+def test_a_failure_in_the_future_is_one_of_now():
+    filter = a_filter("failed from <HOST>$", date_pattern=None)
+    data = "2026-11-23T{} failed from 192.0.2.1\n"
+
+    assert moments(filter, data.format("12:00:59Z")) == [NOW + 59]
+    assert moments(filter, data.format("12:01:01Z")) == [NOW]
+    assert moments(filter, data.format("23:00:00Z") + "failed from 192.0.2.1\n") == [NOW, NOW]
+
+
+def test_old_failures_are_told_with_their_date():
+    filter = a_filter("failed from <HOST>$", date_pattern=None)
+
+    assert moments(filter, "2026-11-01T00:00:00Z failed from 192.0.2.1\n") == [
+        timegm((2026, 11, 1, 0, 0, 0))
+    ]
+
+
+def test_no_date_is_looked_for_where_there_is_none():
+    filter = a_filter("^2026-11-23T11:00:00Z failed from <HOST>$")
+
+    assert moments(filter, "2026-11-23T11:00:00Z failed from 192.0.2.1\n") == [NOW]
+
+
+def test_journal_entries_bring_their_moment():
+    filter = a_filter("^(?:2026-11-23T11:00:00Z )?failed from <HOST>$", date_pattern=None)
+    entries = (
+        (NOW - 5.5, "failed from 192.0.2.1"),
+        (NOW - 4.0, "2026-11-23T11:00:00Z failed from 192.0.2.2"),
+        (NOW + 900.0, "failed from 192.0.2.3"),
+    )
+
+    found = filter.failures(JournalBlock("systemd", entries, "c"), NOW)
+
+    assert [(each.host, each.when) for each in found] == [
+        ("192.0.2.1", NOW - 5.5),
+        ("192.0.2.2", NOW - 4.0),
+        ("192.0.2.3", NOW),
+    ]
+
+
+# -- conversations, several lines
+
+
+def test_lines_of_a_conversation_make_a_failure_together():
+    filter = a_filter(
+        "^<F-NOFAIL>hello</F-NOFAIL> from <HOST>$",
+        "^bad$",
+        "^<F-NOFAIL><F-MLFFORGET>bye</F-MLFFORGET></F-NOFAIL>$",
+        prefregex=r"^<F-MLFID>\d+</F-MLFID> <F-CONTENT>.+</F-CONTENT>$",
+    )
+
+    data = "1 hello from 192.0.2.1\n2 hello from 192.0.2.2\n2 bad\n1 bye\n1 bad\n"
+
+    assert hosts(filter, data) == ["192.0.2.2"]
+
+
+def test_a_helper_line_is_no_failure_outside_of_a_conversation():
+    filter = a_filter(
+        "^<F-NOFAIL>hello</F-NOFAIL> from <HOST>$", "^<F-MLFGAINED>in</F-MLFGAINED> <HOST>"
+    )
+
+    assert filter.judge("hello from 192.0.2.1", NOW).is_helper
+    assert filter.judge("in 192.0.2.1", NOW).is_helper
+    assert filter.judge("else", NOW).is_missed
+
+
+def test_a_regex_may_span_lines():
+    filter = a_filter(r"^begin <F-USER>\w+</F-USER>\nfailed from <HOST>$", max_lines=2)
+
+    found = filter.failures(block("begin x\nbegin carol\nfailed from 192.0.2.1\n"), NOW)
+
+    assert [(each.host, each.fields["user"]) for each in found] == [("192.0.2.1", "carol")]
+    assert found[0].lines == ("begin carol", "failed from 192.0.2.1")
+
+
+def test_lines_between_are_skipped_and_stay_for_others():
+    filter = a_filter("^begin <F-ID/>$<SKIPLINES>^end$", max_lines=5)
+
+    found = filter.failures(block("begin a\nbegin b\nx\nend\nend\nend\n"), NOW)
+
+    assert [(each.host, each.lines) for each in found] == [
+        ("a", ("begin a", "end")),
+        ("b", ("begin b", "end")),
+    ]
+
+
+def test_no_more_lines_are_kept_than_allowed():
+    filter = a_filter("^begin <F-ID/>$<SKIPLINES>^end$", max_lines=3)
+
+    assert hosts(filter, "begin a\nx\nend\n") == ["a"]
+    assert hosts(filter, "begin b\nx\nx\nend\n") == []
+
+
+def test_lines_of_different_files_are_not_joined():
+    filter = a_filter("^begin <F-ID/>\nend$", max_lines=2)
+
+    assert hosts(filter, "begin a\n", path="one") == []
+    assert hosts(filter, "end\n", path="two") == []
+    assert hosts(filter, "end\n", path="one") == ["a"]
+
+
+# -- bytes
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_wide_encodings_are_read(encoding):
+    data = "failed from 192.0.2.1\r\nfïne\nfailed from 192.0.2.2\n".encode(encoding)
+    filter = a_filter(FAILED, log_encoding=encoding)
+    # As a reader of files cuts it: behind the last byte that looks like a line feed.
+    cut = data.rindex(b"\n", 0, data.rindex(b"\n")) + 1
+
+    assert hosts(filter, data[:cut]) == ["192.0.2.1"]
+    assert hosts(filter, data[cut:], start=cut) == ["192.0.2.2"]
+
+
+def test_what_cannot_be_read_does_no_harm():
+    filter = a_filter("^<F-USER>.*</F-USER> failed from <HOST>$", log_encoding="utf-8")
+
+    found = filter.failures(block(b"\0\0\0x\xff\xc3 failed from 192.0.2.1\0\r\n"), NOW)
+
+    assert [(each.host, each.fields["user"]) for each in found] == [("192.0.2.1", "x\ufffd\ufffd")]
+
+
+def test_the_locales_encoding_is_taken_where_none_is_named():
+    assert line_decoder("auto")("naïve".encode()) == "naïve"
+    assert line_decoder("latin-1")(b"na\xefve") == "naïve"
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "rot13"])
+def test_an_unknown_encoding_is_refused(encoding):
+    with pytest.raises(LookupError):
+        a_filter(FAILED, log_encoding=encoding)
+
+
+def test_an_overlong_line_is_cut():
+    filter = a_filter("^x*<F-ID>.</F-ID>y?$")
+
+    assert hosts(filter, "x" * (LONGEST_LINE - 1) + "ay\n") == ["a"]
+    assert hosts(filter, "x" * LONGEST_LINE + "a\n") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"prefregex": "("}, RegexError),
+        ({"ignoreregex": ("(",)}, RegexError),
+        ({"date_pattern": "%Y("}, ValueError),
+        ({"log_time_zone": "nowhere"}, ValueError),
+    ],
+)
+def test_a_filter_that_cannot_work_is_refused(options, error):
+    with pytest.raises(error):
+        a_filter(FAILED, **options)
+    with pytest.raises(RegexError, match="No failure-id group"):
+        a_filter("failed")
+
+
+# -- hostile lines, for the stock filters and each of our own samples that has a user in it
+
+VICTIM = "203.0.113.66"
+PIECES = st.one_of(
+    st.sampled_from(
+        [
+            VICTIM, "::ffff:" + VICTIM, "2001:db8:66::1", "victim.example.org", " ", "  ", "x", "root",
+            "from ", " from " + VICTIM, " from " + VICTIM + " port 22", " port 22", " port 22 ssh2",
+            " ssh2", " ssh2: ", "ssh1: ruser ", " [preauth]", " via ", " user=", " rhost=", "ruser=",
+            "] FAIL LOGIN: Client \"" + VICTIM + '"', '", "', '"', "'", "`", "[", "]", "(", ")", ": ",
+            "[client " + VICTIM + ":1] ", "[error] ", "AH01617: ", "user ", " not found: ", "\\n",
+            " (serial 1) CA RSA SHA256:x", " ID ", "RSA SHA256:x", "Failed password for ",
+            "Invalid user ", "invalid user ", "sshd[1]: ", "vsftpd[1]: ", "Accepted password for ",
+            " not allowed because listed in DenyUsers", ": Too many authentication failures",
+            ": Change of username or service not allowed: (a,b) -> (c,d)", "2026-11-23T08:00:00Z ",
+            ", client user \"", "\", client host \"", " authentication failure; ", "\t", "\u2028", "%",
+        ]
+    ),
+    st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), max_size=5),
+)  # fmt: skip
+HOSTILE = st.lists(PIECES, max_size=12).map("".join)
+WITH_USER = [
+    pytest.param(name, about, line, id=f"{name}:{number}")
+    for name in ("sshd", "apache-auth", "vsftpd")
+    for number, about, line in own_samples(name)
+    if about.get("host") and about.get("user") and not about.get("is_injection")
+]
+
+
+@pytest.mark.parametrize(("name", "about", "line"), WITH_USER)
+@settings(max_examples=60, deadline=None)
+@given(user=HOSTILE)
+def test_a_made_up_user_never_has_somebody_else_blamed(name, about, line, user):
+    options = about.get("options", {})
+    filter = stock(name, uses_now=about.get("is_journal", False), **options)
+    for before in about.get("after", ()):
+        filter.judge(before, NOW)
+
+    failure = filter.judge(line.replace(about["user"], user), NOW).failure
+
+    assert failure is None or failure.host == about["host"]
+
+
+CLUMSY = [
+    " ", "x", "1.", "a:", "::", '"', "'", " from ", f" from {VICTIM}", " port 1 ssh2: ", " [preauth]",
+    '] FAIL LOGIN: Client "192.0.2.1", "', "] [client ", " not found: ", " rhost=", " user=", "((", "[[",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "about", "line"), WITH_USER)
+def test_the_cost_of_a_line_grows_with_its_length_and_no_faster(name, about, line):
+    options = about.get("options", {})
+    filter = stock(name, uses_now=about.get("is_journal", False), **options)
+
+    def cost(text):
+        times = []
+        for _ in range(3):
+            begin = time.process_time()
+            filter.judge(text, NOW)
+            times.append(time.process_time() - begin)
+        return min(times)
+
+    for piece in CLUMSY:
+        short, long = (
+            line.replace(about["user"], piece * (n // len(piece))) for n in (2000, 16000)
+        )
+
+        # Eight times as much where it grows in step, 64 times where it grows with the square.
+        assert cost(long) < 24 * cost(short) + 0.02, repr(piece)
