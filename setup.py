@@ -13,6 +13,7 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
+from fail2ban import PACKAGES  # noqa: E402, I001  (it has to come before what it makes findable)
 from common.version import VERSION  # noqa: E402
 
 
@@ -35,13 +36,11 @@ setup(
     python_requires=">=3.11",
     install_requires=requirements("requirements.txt"),
     extras_require={"systemd": ["systemd-python>=235"]},
-    packages=["fail2ban", "fail2ban.common", "fail2ban.server", "fail2ban.client", "fail2ban.etc"],
+    packages=["fail2ban", "fail2ban.etc", *(f"fail2ban.{name}" for name in PACKAGES)],
     package_dir={
         "fail2ban": "fail2ban",
-        "fail2ban.common": "common",
-        "fail2ban.server": "server",
-        "fail2ban.client": "client",
         "fail2ban.etc": "config",
+        **{f"fail2ban.{name}": name for name in PACKAGES},
     },
     package_data={"fail2ban.etc": ["*", "*/*"]},
     exclude_package_data={"fail2ban.etc": ["*/__pycache__", "*.pyc"]},

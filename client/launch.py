@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from common import units
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from client.stream import DaemonSettings, Reading
 
 FAILED = 255
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 SERVER = "fail2ban-server"
 _PATIENCE = 30.0  # seconds that a server may take to come up or to end
 
@@ -41,7 +39,7 @@ def say(level: str, text: str) -> None:
 
 def default_places() -> Places:
     """Where things are for this program and this user."""
-    return places(str(ROOT), os.path.isdir, os.geteuid() == 0)
+    return places(ROOT, os.path.isdir, os.geteuid() == 0)
 
 
 def patience(choices: Choices) -> float:
@@ -70,7 +68,7 @@ def configuration(choices: Choices, jail: str | None = None) -> Reading:
     from client.stream import read  # a `status` needs none of it
 
     ours = default_places()
-    reading = read(Path(choices.confdir or ours.confdir), jail=jail, auto=ours.auto)
+    reading = read(choices.confdir or ours.confdir, jail=jail, auto=ours.auto)
     for problem in reading.problems:
         if problem.level == "error" or choices.verbosity >= 0:
             say(problem.level.upper(), str(problem))
@@ -83,7 +81,7 @@ def daemon_settings(choices: Choices) -> DaemonSettings:
 
     ours = default_places()
     try:
-        return read_daemon(Path(choices.confdir or ours.confdir), auto=ours.auto)
+        return read_daemon(choices.confdir or ours.confdir, auto=ours.auto)
     except (ConfigError, OSError) as error:
         say("WARNING", str(error))
         return DaemonSettings(socket=ours.socket, pidfile=ours.pidfile)
@@ -92,7 +90,7 @@ def daemon_settings(choices: Choices) -> DaemonSettings:
 def server_command(choices: Choices, *options: str) -> list[str]:
     """How to run the server with what `choices` pass on to it."""
     given = made_absolute(choices)
-    words = [sys.executable, str(_server_script()), *options]
+    words = [sys.executable, _server_script(), *options]
     for name, switch in _PASSED_ON.items():
         if value := getattr(given, name):
             words += [switch, value]
@@ -112,14 +110,16 @@ _PASSED_ON = {
 }
 
 
-def _server_script() -> Path:
+def _server_script() -> str:
     """The server that came with this client."""
-    beside = Path(sys.argv[0]).resolve().with_name(SERVER)
-    return beside if beside.exists() else ROOT / SERVER
+    beside = os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), SERVER)
+    return beside if os.path.exists(beside) else os.path.join(ROOT, SERVER)
 
 
 def launch(choices: Choices) -> bool:
     """Start a server in the background that waits for its configuration; False if it could not."""
+    import subprocess
+
     command = server_command(choices, "--async", "-b")
     try:
         return subprocess.run(command, timeout=patience(choices), check=False).returncode == 0
@@ -202,4 +202,8 @@ def prepare(choices: Choices) -> Start | None:
 
 def _name_process(name: str) -> None:
     with contextlib.suppress(OSError):  # other systems have no such file
-        Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")
+        fd = os.open("/proc/self/comm", os.O_WRONLY)
+        try:
+            os.write(fd, os.fsencode(name)[:15])
+        finally:
+            os.close(fd)

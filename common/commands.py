@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from common.errors import CommandError
@@ -181,6 +182,7 @@ _PART = re.compile(
 )
 
 
+@cache
 def _parts_of(usage: str) -> tuple[_Part, ...]:
     """`usage` taken apart.  Switches that stand side by side may come in any order: one part."""
     parts: list[_Part] = []
@@ -210,11 +212,11 @@ class _Fit:
     wanted: _Part | None
 
 
-def _fit(command: Command, parts: Iterable[_Part], words: Sequence[Any]) -> _Fit:
+def _fit(command: Command, words: Sequence[Any]) -> _Fit:
     given: dict[str, tuple[Any, ...]] = {}
     vagueness: list[int] = []
     at = 0
-    for part in parts:
+    for part in _parts_of(command.usage):
         begin = at
         while at < len(words) and at - begin < part.most and part.takes(words[at]):
             at += 1
@@ -229,15 +231,15 @@ def _fit(command: Command, parts: Iterable[_Part], words: Sequence[Any]) -> _Fit
     return _Fit(command, given, tuple(vagueness), at, at == len(words), None)
 
 
-_Table = Mapping[str, tuple[tuple[Command, tuple[_Part, ...]], ...]]
+_Table = Mapping[str, tuple[Command, ...]]
 
 
 def _table_of(commands: Iterable[Command]) -> _Table:
-    table: dict[str, tuple[tuple[Command, tuple[_Part, ...]], ...]] = {}
+    """`commands` by their first word."""
+    table: dict[str, list[Command]] = {}
     for command in commands:
-        first = command.usage.split()[0]
-        table[first] = (*table.get(first, ()), (command, _parts_of(command.usage)))
-    return table
+        table.setdefault(command.usage.split(" ", 1)[0], []).append(command)
+    return {first: tuple(rows) for first, rows in table.items()}
 
 
 _FOR_SERVER = _table_of(command for command in COMMANDS if not command.by_client)
@@ -273,7 +275,7 @@ def _parse(words: Sequence[Any], table: _Table) -> tuple[Command, Given]:
         raise InvalidCommand(
             f"there is no command {first!r}{_advice(first, table)}", Exception("Invalid command")
         )
-    fits = [_fit(command, parts, words) for command, parts in table[first]]
+    fits = [_fit(command, words) for command in table[first]]
     whole = [fit for fit in fits if fit.is_whole]
     if not whole:
         raise _what_is_wrong(words, fits)
@@ -319,16 +321,13 @@ def may_follow(words: Sequence[str]) -> list[str]:
     found: set[str] = set()
     for table in (_FOR_SERVER, _FOR_CLIENT):
         if not words:
-            found |= {first for first in table if not _is_internal(table[first])}
+            found |= {first for first in table if table[first][0].group != INTERNAL}
             continue
-        for command, parts in table.get(words[0], ()):
-            for part in _open_at_the_end(parts, words) if command.group != INTERNAL else ():
-                found |= part.words
+        for command in table.get(words[0], ()):
+            if command.group != INTERNAL:
+                for part in _open_at_the_end(_parts_of(command.usage), words):
+                    found |= part.words
     return sorted(found)
-
-
-def _is_internal(rows: Iterable[tuple[Command, tuple[_Part, ...]]]) -> bool:
-    return all(command.group == INTERNAL for command, _ in rows)
 
 
 def _open_at_the_end(parts: Sequence[_Part], words: Sequence[str]) -> Iterator[_Part]:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
 import re
+from collections.abc import Callable
 
 # The abbreviations that fail2ban documents; a month is a twelfth of 365.25 days.
 _YEAR = 365.25 * 86400
@@ -18,32 +21,60 @@ _SECONDS: dict[str, float] = {
     "mo": _YEAR / 12, "mon": _YEAR / 12, "month": _YEAR / 12, "months": _YEAR / 12,
     "y": _YEAR, "ye": _YEAR, "yea": _YEAR, "yy": _YEAR, "year": _YEAR, "years": _YEAR,
 }  # fmt: skip
-_TERM = re.compile(
-    r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)(?:\s+|(?=\d)|$)", re.IGNORECASE
-)
+_TOKEN = re.compile(r"(?:(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)|(?P<sign>[-+*/]))\s*")
+_SIGNS: dict[type, Callable[[float], float]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
+_SIGNS_BETWEEN: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_LONGEST = 200  # characters
+_NO_TIME = "is not a time such as 600, 10m or 1d 12h"
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "off", "false", "no"})
 
 
 def seconds(text: str) -> float:
-    """The length in seconds of a time such as `600`, `10m`, `1d 12h` or `1d12h`; negative stays so.
+    """The length in seconds of a time: `600`, `10m`, `1d 12h`, `1d12h`, `10*60`, `1year - 6mo`.
 
-    Raises ValueError where `text` is none.  Whole numbers come as int.
+    Terms that stand side by side are added; negative stays so.  Raises ValueError where `text` is no
+    time.  Whole numbers come as int.
     """
-    stripped = text.strip()
-    sign, rest = (-1, stripped[1:]) if stripped.startswith("-") else (1, stripped)
-    total: float = 0
-    at = 0
-    while at < len(rest):
-        term = _TERM.match(rest, at)
-        if term is None or term["unit"].lower() not in _SECONDS:
-            break
-        number = float(term["number"]) if "." in term["number"] else int(term["number"])
-        total += number * _SECONDS[term["unit"].lower()]
-        at = term.end()
-    if not rest or at < len(rest) or not math.isfinite(total):
-        raise ValueError("is not a time such as 600, 10m or 1d 12h")
-    return sign * total
+    if len(text) > _LONGEST:
+        raise ValueError(_NO_TIME)
+    sums: list[str] = []
+    at, is_open = 0, True
+    stripped = text.strip().lower()
+    while at < len(stripped):
+        token = _TOKEN.match(stripped, at)
+        if token is None or token["unit"] not in (None, *_SECONDS):
+            raise ValueError(_NO_TIME)
+        if token["number"]:
+            number = float(token["number"]) if "." in token["number"] else int(token["number"])
+            sums.append(("" if is_open else "+") + f"({number * _SECONDS[token['unit']]!r})")
+        else:
+            sums.append(token["sign"])
+        is_open = bool(token["sign"])
+        at = token.end()
+    try:
+        total = _value(ast.parse("".join(sums), mode="eval").body)
+    except (SyntaxError, ArithmeticError):
+        raise ValueError(_NO_TIME) from None
+    if not math.isfinite(total):
+        raise ValueError(_NO_TIME)
+    return total
+
+
+def _value(node: ast.expr) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return number
+        case ast.UnaryOp(op, operand) if type(op) in _SIGNS:
+            return _SIGNS[type(op)](_value(operand))
+        case ast.BinOp(left, op, right) if type(op) in _SIGNS_BETWEEN:
+            return _SIGNS_BETWEEN[type(op)](_value(left), _value(right))
+    raise ValueError(_NO_TIME)
 
 
 def switch(text: str) -> bool:

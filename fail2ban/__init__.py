@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the packages are: `import fail2ban` puts `common`, `server` and `client` within reach.
+"""Where the packages are: `import fail2ban` puts `common`, `server`, `client`, `tryout` within reach.
 
 In a checkout they stand beside this directory, in an installation inside of it, where no other
 program meets their very general names.  Actions written in Python for earlier releases import
@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-PACKAGES = ("common", "server", "client")
+PACKAGES = ("common", "server", "client", "tryout")
 HERE = Path(__file__).resolve().parent
 ROOT = str(HERE if (HERE / "server").is_dir() else HERE.parent)
 

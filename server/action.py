@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ TIMEOUT = 60.0
 
 # Linux takes 128 KiB in one variable; a value may double where it has to be written for printf.
 LONGEST_VALUE = 32 * 1024
+_LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128,")
+_ADDRESS = re.compile(r"[0-9A-Fa-f]*[:.][0-9A-Fa-f:./]*")
 _LONGEST_QUOTE = 500  # letters of a command's output that an error repeats
 
 Facts = Callable[[str, Ban], str | None]
@@ -303,6 +305,21 @@ class Action:
             return None
         values = BanValues(ban, restored, self._facts)
         return replace(_with_values(script, values), timeout=self._timeout)
+
+    def for_many(self, key: str, bans: Sequence[Ban]) -> Iterator[tuple[list[Ban], ShellCommand]]:
+        """The command `key` for many addresses of one family at once, in portions.
+
+        Its tag `<ips>` are the addresses with commas between; what is no address is left out.
+        """
+        fit = [ban for ban in bans if _ADDRESS.fullmatch(ip_of(ban))]
+        size = LONGEST_VALUE // _LONGEST_ADDRESS
+        for at in range(0, len(fit), size):
+            portion = fit[at : at + size]
+            script = self.script(key, family_of(portion[0]))
+            if script is not None:
+                values = {"ips": ",".join(map(ip_of, portion))}
+                command = _with_values(script, values)
+                yield portion, replace(command, timeout=self._timeout)
 
     def script(self, key: str, family: str | None) -> str | None:
         """The command `key` as it is before a ban's values are put to it."""

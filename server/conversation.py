@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from server.pattern import Id
 
 # Open conversations; the one silent for longest goes first.  An attacker can open as many as he
 # likes, and what is lost is but the evidence of the one.
 MOST_OPEN = 1000
-# Lines and users that one conversation keeps.
-MOST_LINES = 50
-MOST_USERS = 50
+# Lines and users that one conversation keeps, and how much of each text: 30 MB for all of them.
+MOST_LINES = 20
+MOST_USERS = 10
+LONGEST_TEXT = 1024
 # After so many seconds an id is somebody else's: process numbers come round.
 LONGEST_SILENCE = 600.0
 
@@ -34,7 +34,7 @@ class Said:
 
     lines: tuple[str, ...]
     id: Id | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     is_helper: bool = False
     is_gain: bool = False
     is_end: bool = False
@@ -50,7 +50,7 @@ class Told:
 
     id: Id
     lines: tuple[str, ...]
-    fields: Mapping[str, Any]
+    fields: Mapping[str, str | tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -63,13 +63,20 @@ class _Conversation:
 
     last: float
     id: Id | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
     users: dict[str, None] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     is_waiting: bool = False
 
+    def learn(self, said: Said, when: float) -> None:
+        self.last = when
+        self.id = said.id or self.id
+        self.fields.update((name, _cut(value)) for name, value in said.fields.items())
+        if said.user and len(self.users) < MOST_USERS:
+            self.users[_cut(said.user)] = None
+
     def hold(self, lines: tuple[str, ...]) -> None:
-        self.held = [*self.held, *lines][-MOST_LINES:]
+        self.held = [*self.held, *map(_cut, lines)][-MOST_LINES:]
 
     def settle(self) -> tuple[str, ...]:
         """What was held; nothing waits any longer."""
@@ -118,16 +125,19 @@ class Conversations:
         if said.is_gain and not is_guessing:
             talk.settle()
             return None
-        talk.hold(said.lines)
-        if said.is_helper and not said.is_gain and not talk.is_waiting and not is_guessing:
+        is_hint = said.is_helper and not said.is_gain and not talk.is_waiting and not is_guessing
+        if is_hint or talk.id is None:
+            talk.is_waiting = talk.is_waiting or not is_hint
+            talk.hold(said.lines)
             return None
-        if talk.id is None:
-            talk.is_waiting = True
-            return None
-        fields = dict(talk.fields)
+        fields: dict[str, str | tuple[str, ...]] = {**talk.fields, **said.fields}
         if len(talk.users) > 1:
             fields["users"] = tuple(talk.users)
-        return Told(talk.id, talk.settle(), fields)
+        return Told(talk.id, talk.settle() + said.lines, fields)
+
+
+def _cut(text: str) -> str:
+    return text[:LONGEST_TEXT]
 
 
 def _is_another(known: Id | None, given: Id | None) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 from common.errors import CommandError
@@ -105,7 +106,7 @@ class _Runner:
         self.action = action
         self.problem = ""
         self._started: set[str | None] = set()
-        self._checked: set[str | None] = set()
+        self._seen: dict[str, bool] = {}  # whether all was well with a family, in this turn
         self._held: dict[str, _Held] = {}
 
     # -- what the enforcer asks for
@@ -114,23 +115,19 @@ class _Runner:
         yield from self._guarded(self._start_early())
 
     def carry_out(self, orders: Sequence[Order]) -> Steps:
-        self._checked.clear()
-        at = 0
-        while at < len(orders):
-            order = orders[at]
-            if isinstance(order, Lift):
-                lifts = _leading_lifts(orders, at)
-                at += len(lifts)
-                yield from self._guarded(self._lift_all(lifts))
-                continue
-            at += 1
-            if isinstance(order, Enforce):
-                yield from self._guarded(self._enforce(_Held(order.ban, order.restored)))
-            else:
-                yield from self._guarded(self._prolong(order))
+        self._seen.clear()
+        for _, together in groupby(orders, type):
+            yield from self._guarded(self._carry_out(list(together)))
+
+    def _carry_out(self, orders: Sequence[Order]) -> Steps:
+        yield from self._lift_all([order for order in orders if isinstance(order, Lift)])
+        yield from self._enforce_all([order for order in orders if isinstance(order, Enforce)])
+        for order in orders:
+            if isinstance(order, Prolong):
+                yield from self._prolong(order)
 
     def stop(self) -> Steps:
-        self._checked.clear()
+        self._seen.clear()
         lifts = [Lift(held.ban) for held in self._held.values()]
         yield from self._guarded(self._lift_all(lifts, least=1))
         yield from self._guarded(self._stop())
@@ -246,20 +243,21 @@ class _Runner:
     # -- being ready
 
     def _ready(self, ban: Ban) -> Asking[bool]:
-        """Start it if need be, and see, once in a while, that it is still there."""
+        """Start it if need be, and see, once a turn, that it is still there."""
+        family = family_of(ban)
+        if family not in self._seen:
+            self._seen[family] = yield from self._stands(ban)
+        return self._seen[family]
+
+    def _stands(self, ban: Ban) -> Asking[bool]:
         place = self._place(ban)
         if place not in self._started:
             return (yield from self._start(place))
-        family = family_of(ban)
-        if family in self._checked:
+        check = self.action.check(family_of(ban))
+        result = (yield from _run(check)) if check is not None else None
+        if result is None or result.is_success:
             return True
-        check = self.action.check(family)
-        if check is not None:
-            result = yield from _run(check)
-            if not result.is_success and not (yield from self._repair(ban, result)):
-                return False
-        self._checked.add(family)
-        return True
+        return (yield from self._repair(ban, result))
 
     def _repair(self, ban: Ban, found: Result) -> Asking[bool]:
         """Build again what a check has `found` missing, with all bans that were in it."""
@@ -295,7 +293,10 @@ class _Runner:
         """Make the bans again that were lost; what fails is told once."""
         failed: list[Result] = []
         members = [held for held in self._held.values() if self._place(held.ban) == place]
+        done = yield from self._at_once("actionban_many", members)
         for held in members:
+            if held.ban.host in done:
+                continue
             command = self.action.reban(held.ban, held.restored)
             result = (yield from _run(command)) if command is not None else None
             if result is not None and not result.is_success:
@@ -306,10 +307,35 @@ class _Runner:
 
     # -- bans
 
+    def _enforce_all(self, orders: Sequence[Enforce]) -> Steps:
+        wanted = {
+            order.ban.host: _Held(order.ban, order.restored)
+            for order in orders
+            if self.action.is_for_restored or not order.restored
+        }
+        new = [held for host, held in wanted.items() if host not in self._held]
+        for family in FAMILIES:
+            some = [held for held in new if family_of(held.ban) == family]
+            if len(some) < 2 or not self.action.has("actionban_many", family):
+                continue
+            if (yield from self._ready(some[0].ban)):
+                for host in (yield from self._at_once("actionban_many", some)):
+                    self._held[host] = wanted.pop(host)
+        for held in wanted.values():
+            yield from self._enforce(held)
+
+    def _at_once(self, key: str, members: Sequence[_Held]) -> Asking[set[str]]:
+        """Do `key` for many at once, where the action can; the hosts that this was done for."""
+        done: set[str] = set()
+        for family in FAMILIES:
+            bans = [held.ban for held in members if family_of(held.ban) == family]
+            for portion, command in self.action.for_many(key, bans) if len(bans) > 1 else ():
+                if (yield from _run(command)).is_success:
+                    done.update(ban.host for ban in portion)
+        return done
+
     def _enforce(self, held: _Held) -> Steps:
         ban = held.ban
-        if held.restored and not self.action.is_for_restored:
-            return
         if not self.action.has("actionban", family_of(ban)):
             return
         self._held.pop(ban.host, None)  # not to be made twice by a start
@@ -339,7 +365,7 @@ class _Runner:
         if found.is_success or (check is None and not self.action.has("actionrepair")):
             return True
         held = self._held.pop(ban.host)
-        is_repaired = yield from self._repair(ban, found)
+        self._seen[family_of(ban)] = is_repaired = yield from self._repair(ban, found)
         self._held[ban.host] = held
         return is_repaired
 
@@ -355,7 +381,7 @@ class _Runner:
                 yield self._fault("actionprolong", result, f"of {quotable(order.ban.host)}")
 
     def _lift_all(self, lifts: Sequence[Lift], least: int = 2) -> Steps:
-        hosts = {lift.ban.host for lift in lifts}
+        hosts = {lift.ban.host: None for lift in lifts}
         may_flush = len(lifts) >= least and self.action.has("actionflush")
         for place in self._places("actionflush") if may_flush else ():
             members = [
@@ -363,10 +389,16 @@ class _Runner:
                 for host, held in self._held.items()
                 if place is None or family_of(held.ban) == place
             ]
-            if len(members) >= least and hosts.issuperset(members):
+            if len(members) >= least and hosts.keys() >= set(members):
                 yield from self._flush(place, members)
+        for host in (yield from self._at_once("actionunban_many", self._liftable(hosts))):
+            del self._held[host]
         for lift in lifts:
             yield from self._lift(lift.ban)
+
+    def _liftable(self, hosts: Collection[str]) -> list[_Held]:
+        held = [self._held[host] for host in hosts if host in self._held]
+        return [one for one in held if self._place(one.ban) in self._started]
 
     def _flush(self, place: str | None, members: Collection[str]) -> Steps:
         """Lift all bans of `members` at once; if that fails they stay, to be lifted one by one."""
@@ -422,12 +454,3 @@ def _run(command: ShellCommand) -> Asking[Result]:
 def _is_hopeless(result: Result) -> bool:
     """What is not there, may not run or hangs will do so again."""
     return result.is_timeout or result.status in (126, 127)
-
-
-def _leading_lifts(orders: Sequence[Order], at: int) -> list[Lift]:
-    lifts: list[Lift] = []
-    for order in orders[at:]:
-        if not isinstance(order, Lift):
-            break
-        lifts.append(order)
-    return lifts

@@ -239,14 +239,15 @@ class Filter:
         if key is None:
             if is_helper or match.id is None:
                 return None
-            id, shown = match.id, _shown(fields)
+            id = match.id
+            shown: Mapping[str, Any] = _shown(fields)
         else:
             is_end = fields.get("mlfforget") is not None
             said = Said(lines, match.id, _shown(fields), is_helper, is_gain, is_end)
             told = self._talks.hear(key, said, when)
             if told is None:
                 return None
-            id, lines, shown = told.id, told.lines, dict(told.fields)
+            id, lines, shown = told.id, told.lines, told.fields
         return Failure(
             host=id.text,
             when=when,
@@ -341,7 +342,7 @@ def _not_ahead(moment: float, now: float) -> float:
     return moment if moment <= now + MOST_AHEAD else now
 
 
-def _shown(fields: Mapping[str, str | None]) -> dict[str, Any]:
+def _shown(fields: Mapping[str, str | None]) -> dict[str, str]:
     """What a failure tells of `fields`."""
     return {
         name: value

@@ -267,7 +267,9 @@ class Tail:
             self._older.insert(self._index(generation), older)
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
-        generation.cursors = {jail: Cursor() for jail in cursors}
+        generation.cursors = {
+            jail: Cursor(must_tell=cursor.is_moved) for jail, cursor in cursors.items()
+        }
         source.start_over()
 
     def _index(self, generation: Generation) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.conversation import LONGEST_SILENCE, MOST_LINES, Conversations, Said
+from server.conversation import LONGEST_SILENCE, LONGEST_TEXT, MOST_LINES, Conversations, Said
 from server.pattern import Id
 
 HOST = Id("192.0.2.7")
@@ -143,8 +143,14 @@ def test_no_more_than_so_many_are_open():
 def test_no_more_than_so_many_lines_are_held():
     answers = told(*[hint(str(n)) for n in range(3 * MOST_LINES)], line("last", HOST))
 
-    assert len(answers[-1]) == MOST_LINES
-    assert answers[-1][-1] == "last"
+    assert answers[-1][-2:] == (str(3 * MOST_LINES - 1), "last")
+    assert len(answers[-1]) == MOST_LINES + 1
+
+
+def test_of_what_waits_only_so_much_is_kept():
+    long = "x" * (2 * LONGEST_TEXT)
+
+    assert told(hint(long), line("y" + long, HOST)) == [None, (long[:LONGEST_TEXT], "y" + long)]
 
 
 SAID = st.builds(

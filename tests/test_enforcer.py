@@ -243,6 +243,72 @@ def test_stopping_without_a_flush_lifts_each_ban():
     )
 
 
+# -- many at once
+
+
+def together(**more):
+    return conf(actionban_many="bans <ips>", actionunban_many="unbans <ips>", **more)
+
+
+def test_bans_that_wait_together_are_one_command():
+    world, enforcer = World(), an_enforcer(together())
+    world.drive(enforcer.start())
+
+    steps = world.drive(enforcer.carry_out(enforce("192.0.2.1", "192.0.2.2", "2001:db8::1", "Bob")))
+    assert ["bans 192.0.2.1,192.0.2.2", "ban wall 2001:db8::1 0", "ban wall Bob 0"] == steps
+    steps = world.drive(enforcer.carry_out(lift("192.0.2.1", "192.0.2.2", "2001:db8::1", "x")))
+    assert ["unbans 192.0.2.1,192.0.2.2", "unban wall 2001:db8::1"] == steps
+    assert ["unban wall Bob", "stop wall"] == world.drive(enforcer.stop())
+
+
+def test_nobody_is_banned_by_a_command_for_many_twice():
+    world, enforcer = World(), an_enforcer(together())
+    world.drive(enforcer.start())
+    world.drive(enforcer.carry_out(enforce("192.0.2.1", "192.0.2.2", "192.0.2.2")))
+
+    steps = world.drive(enforcer.carry_out(enforce("192.0.2.1", "192.0.2.3", "192.0.2.4")))
+
+    assert ["bans 192.0.2.3,192.0.2.4", "ban wall 192.0.2.1 0"] == steps
+
+
+def test_what_cannot_be_done_together_is_done_one_by_one():
+    world, enforcer = World(bans=1, unbans=1), an_enforcer(together())
+    world.drive(enforcer.start())
+
+    steps = world.drive(enforcer.carry_out(enforce("192.0.2.1", "192.0.2.2")))
+    assert ["bans 192.0.2.1,192.0.2.2", "ban wall 192.0.2.1 0", "ban wall 192.0.2.2 0"] == steps
+    steps = world.drive(enforcer.stop())
+    assert [
+        "unbans 192.0.2.1,192.0.2.2",
+        "unban wall 192.0.2.1",
+        "unban wall 192.0.2.2",
+        "stop wall",
+    ] == steps
+    assert () == enforcer.problems
+
+
+def test_a_repair_makes_its_bans_together():
+    world, enforcer = World(check=[0, 1, 0]), an_enforcer(together(actioncheck="check"))
+    world.drive(enforcer.start())
+    world.drive(enforcer.carry_out(enforce("192.0.2.1", "192.0.2.2")))
+
+    steps = world.drive(enforcer.carry_out(enforce("192.0.2.3")))
+
+    assert "bans 192.0.2.1,192.0.2.2" in steps
+    assert "ban wall 192.0.2.1 0" not in steps
+
+
+def test_very_many_go_in_portions_that_a_system_takes():
+    world, enforcer = World(), an_enforcer(together())
+    hosts = [f"2001:db8:aaaa:bbbb:cccc:dddd:eeee:{i:x}" for i in range(2000)]
+    world.drive(enforcer.carry_out(enforce(*hosts)))
+
+    portions = [text.split()[1] for text in world.ran if text.startswith("bans")]
+    assert hosts == ",".join(portions).split(",")
+    assert all(len(portion) <= 32 * 1024 for portion in portions)
+    assert 1 < len(portions) < 10
+
+
 # -- when something breaks
 
 
@@ -593,12 +659,17 @@ def test_a_change_of_the_time_limit_runs_nothing():
         st.tuples(st.sampled_from(["ban", "lift", "prolong"]), st.integers(0, 5), st.booleans()),
         max_size=30,
     ),
-    st.integers(1, 4),
+    st.integers(1, 8),
+    st.booleans(),
     st.booleans(),
 )
-def test_after_any_orders_just_those_are_in_the_wall_that_should_be(orders, at_once, has_flush):
+def test_after_any_orders_just_those_are_in_the_wall_that_should_be(
+    orders, at_once, has_flush, has_many
+):
     """A wall that is a set; orders come in any portions."""
     more = {"actionflush": "flush <f>"} if has_flush else {}
+    if has_many:
+        more |= {"actionban_many": "bans <ips>", "actionunban_many": "unbans <ips>"}
     action = conf(actionstart="start <f>", actionstop="stop <f>", f="4", f__inet6="6", **more)
     world, enforcer, wanted = World(), an_enforcer(action), set()
     made = []
@@ -631,6 +702,11 @@ def the_wall(ran):
             wall.add(words[1])
         elif what == "unban":
             wall.remove(words[1])
+        elif what == "bans":
+            wall |= set(words[0].split(","))
+        elif what == "unbans":
+            assert wall >= set(words[0].split(","))
+            wall -= set(words[0].split(","))
         elif what == "flush":
             wall = {host for host in wall if (":" in host) != (words[0] == "6")}
     return wall

@@ -15,7 +15,7 @@ import pytest
 from common.version import VERSION
 from tests.support import ROOT
 
-PACKAGES = ("common", "server", "client")
+PACKAGES = ("common", "server", "client", "tryout")
 NOT_COPIED = shutil.ignore_patterns(
     ".git",
     ".venv",
@@ -93,7 +93,7 @@ def test_the_stock_configuration_is_installed_whole(installed):
     assert files(ROOT / "config") == files(installed.site / "fail2ban" / "etc")
 
 
-@pytest.mark.parametrize("program", ["fail2ban-server", "fail2ban-client"])
+@pytest.mark.parametrize("program", ["fail2ban-server", "fail2ban-client", "fail2ban-regex"])
 def test_the_programs_run_from_anywhere(installed, program, tmp_path):
     assert f"Fail2Ban v{VERSION}\n" == installed.run(program, "--version", cwd=tmp_path)
 

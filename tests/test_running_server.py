@@ -18,7 +18,7 @@ from tests.support import eventually
 from tests.world import Ours, ended, fail, is_alive, run
 
 EVE = "192.0.2.66"
-MALLORY = "192.0.2.77"
+MALLORY = "192.0.2.99"
 EVE6 = "2001:db8::66"
 
 JAIL = """
@@ -110,11 +110,12 @@ def test_a_second_server_on_the_same_socket_is_refused(ours, door):
     fail(door, EVE, 3)
     is_banned(ours, EVE)
 
-    second = run(*ours.command("fail2ban-server", "-f", "start"), check=False)
+    elsewhere = ("-p", ours.folder / "other.pid")
+    second = run(*ours.command("fail2ban-server", *elsewhere, "-f", "start"), check=False)
     third = ours.client("start", check=False)
 
-    assert 0 != second.returncode and 255 == third.returncode
-    assert "already running" in second.stdout + second.stderr
+    assert 255 == second.returncode and 255 == third.returncode
+    assert str(ours.socket) in second.stderr
     assert "Server already running" in third.stderr
     assert {EVE} == ours.banned("door")
     assert ["start door", f"ban {EVE}"] == ours.noted
@@ -445,7 +446,6 @@ def test_the_servers_own_log_may_be_moved(ours, signalled):
         ours.process.send_signal(signal.SIGUSR1)
     else:
         assert "logs: rolled over" == ours.says("flushlogs")
-    eventually(ours.log.exists, 5, "a new log")
 
     length = old.stat().st_size
     ours.says("set", "door", "banip", EVE)
@@ -575,7 +575,7 @@ def running(tmp_path_factory):
     ("words", "expected"),
     [
         (["ping"], "Server replied: pong"),
-        (["echo", "a", "b c"], "['a', 'b c']"),
+        (["echo", "a", "b c"], "a b c"),
         (["--str2sec", "1d12h"], "129600"),
         (["-t"], "OK: configuration test is successful"),
         (["status"], "Status\n|- Number of jail:\t1\n`- Jail list:\tdoor"),
@@ -624,7 +624,7 @@ def test_one_may_talk_to_the_server_command_by_command(running):
     assert "Server replied: pong" in done.stdout
     assert 1 == done.stdout.count("pong")
     assert "Status for the jail: door" in done.stdout
-    assert "['a b']" in done.stdout
+    assert "fail2ban> a b\n" in done.stdout
     assert "600" in done.stdout
 
 

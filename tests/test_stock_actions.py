@@ -168,6 +168,26 @@ def test_a_firewall_bans_lifts_flushes_and_leaves_nothing_behind(world, action):
     assert () == enforcer.problems
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("action", FIREWALLS)
+def test_bans_that_come_together_are_made_and_lifted_together(world, action):
+    firewall = Firewall(world, action)
+    enforcer = Enforcer("sshd", (conf(f'{action}[port="22"]'),))
+    hosts = [f"10.0.{i // 250}.{i % 250}" for i in range(1500)] + [
+        f"2001:db8::{i:x}" for i in range(1, 500)
+    ]
+
+    world.drive(enforcer.carry_out(bans(*hosts)))
+    assert sorted(hosts) == firewall.banned()
+    world.drive(enforcer.carry_out(lifts(*hosts[:1000])))
+    assert sorted(hosts[1000:]) == firewall.banned()
+
+    assert 30 > len(world.scripts)
+    assert [] == world.notes
+    world.drive(enforcer.stop())
+    assert firewall.is_clean()
+
+
 # Listens on a port, and comes to it from another address of this host; says whether it got through.
 KNOCK = """
 import socket, sys

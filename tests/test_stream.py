@@ -14,6 +14,7 @@ from client.stream import (
     DaemonSettings,
     exit_status,
     read,
+    read_daemon,
     read_jail_filter,
     read_one_filter,
 )
@@ -208,6 +209,13 @@ def test_without_fail2ban_conf_the_daemon_is_as_usual():
 
     assert ["warning"] == [each.level for each in got.problems]
     assert DaemonSettings() == got.daemon
+
+
+def test_the_daemon_can_be_found_though_the_jails_are_wrong():
+    shelf = Shelf(FILES | {"jail.conf": "nothing\n"})
+
+    assert "/run/x.sock" == read_daemon(HERE, files=shelf).socket
+    assert [f"{HERE}/fail2ban.conf"] == [path for path in shelf.reads if path in shelf.contents]
 
 
 # Filters by themselves.
