@@ -39,7 +39,7 @@ demo: env  ## a server, an attack and a ban, in less than a minute and without r
 	@$(BIN)/python tools/demo
 
 bench: env  ## how fast it is
-	$(BIN)/python bench/bench.py all
+	$(BIN)/python bench/run.py
 
 clean:  ## take away what the targets above have made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -43,7 +43,7 @@ setup(
         **{f"fail2ban.{name}": name for name in PACKAGES},
     },
     package_data={"fail2ban.etc": ["*", "*/*"]},
-    exclude_package_data={"fail2ban.etc": ["*/__pycache__", "*.pyc"]},
+    exclude_package_data={"fail2ban.etc": ["*/__pycache__", "*.pyc", "*.local", "*/*.local"]},
     scripts=files("fail2ban-*"),
     data_files=[
         ("share/man/man1", files("man/*.1")),

@@ -171,7 +171,7 @@ def cpu_of_server(case: Case, source: Path, failures: int, directory: Path) -> f
 
 
 def _total_failed(link: Connection) -> int:
-    _, (filter, _) = link.ask(["status", "bench"])
+    filter, _ = link.ask(["status", "bench"])
     return int(dict(filter[1])["Total failed"])
 
 

@@ -30,6 +30,9 @@ from common.version import VERSION
 
 def main(argv: Sequence[str] | None = None, program: str = "fail2ban-client") -> int:
     """Do what `argv` says; the exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before we began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -136,6 +139,8 @@ class Session:
             if own:
                 command, given = own
                 return _OWN[command.usage.split()[0]](self, given)
+            if list(words) == ["stop"]:
+                return self.quit({})
             self._print(words, self._link(_timeout_of(words)).ask(_as_sent(words)))
         except Refused as refused:
             return self._refused(words, refused)
@@ -178,10 +183,8 @@ class Session:
 
         if exit_status(configuration(self._choices), "dump"):  # first see whether it could start
             return FAILED
-        with contextlib.suppress(NoServer), self._link(None).open() as connection:
-            self._print(["stop"], connection.ask(["stop"]))
-            if not is_gone(connection.server_process, patience(self._choices)):
-                say("ERROR", f"Server does not end (process {connection.server_process})")
+        with contextlib.suppress(NoServer):
+            if self.quit(given):
                 return FAILED
         return self.start(given)
 
@@ -204,8 +207,13 @@ class Session:
         return 0
 
     def quit(self, given: Given) -> int:
-        """End the server, as it was first called."""
-        self._print(["stop"], self._link(None).ask(["stop"]))
+        """End the server, and wait until it is gone, so that another may start."""
+        with self._link(None).open() as connection:
+            answer = connection.ask(["stop"])
+        if not is_gone(connection.server_process, patience(self._choices)):
+            say("ERROR", f"The server does not end (process {connection.server_process})")
+            return FAILED
+        self._print(["stop"], answer)
         return 0
 
     # what these need
@@ -213,6 +221,8 @@ class Session:
     def _link(self, timeout: float | None) -> _Link:
         if self._socket is None:
             self._socket = daemon_settings(self._choices).socket
+        if self._choices.verbosity > 0:
+            say("INFO", f"Using socket file {self._socket}")
         if timeout is None and self._choices.timeout is not None:
             timeout = patience(self._choices)
         return _Link(self._socket, timeout)

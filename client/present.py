@@ -28,7 +28,12 @@ def present(words: Sequence[Any], answer: Any, *, has_boxes: bool = True) -> str
     show = _SHOWS.get(command.usage)
     try:
         text = show(given, answer) if show else str(answer)
-    except (TypeError, ValueError, LookupError):  # another release may answer in another shape
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # another release may answer in another shape
         return str(answer)
     return text if has_boxes else text.translate(_WITHOUT_BOXES)
 
@@ -235,6 +240,10 @@ def _tree(rows: Sequence[tuple[str, Any]]) -> Iterator[str]:
         if _has_rows(value):
             yield f"{branch}{label}"
             yield from (side + line for line in _tree(value))
+        elif label == "Problems" and isinstance(value, (list, tuple)):
+            yield f"{branch}{label}:"
+            for number, problem in enumerate(value, 1):
+                yield f"{side}{'`- ' if number == len(value) else '|- '}{' '.join(str(problem).split())}"
         else:
             text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
             yield f"{branch}{label}:\t{text}"

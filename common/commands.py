@@ -327,7 +327,7 @@ def may_follow(words: Sequence[str]) -> list[str]:
             if command.group != INTERNAL:
                 for part in _open_at_the_end(_parts_of(command.usage), words):
                     found |= part.words
-    return sorted(found)
+    return sorted(word for word in found if not (word.startswith("-") and word in words))
 
 
 def _open_at_the_end(parts: Sequence[_Part], words: Sequence[str]) -> Iterator[_Part]:

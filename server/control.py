@@ -146,9 +146,9 @@ class Control:
     def _say_good_bye(self) -> None:
         assert self._listener
         self._selector.unregister(self._listener)
+        self._listener.close()  # so that nobody waits in vain
         for link in list(self._links):
             link.is_ending = True
-            link.requests = deque(_LEAVING for _ in link.requests)
             self._go_on(link)
         until = self._clock() + min(self._patience, 5.0)
         while self._links and self._clock() < until:
@@ -269,8 +269,8 @@ class Control:
             request = link.requests.popleft()
             if isinstance(request, Unreadable):
                 link.outbox += encode(f"ERROR: {request.why}")
-            elif request is _LEAVING:
-                link.outbox += encode(request)
+            elif self._is_stopped:
+                link.outbox += encode(_LEAVING)
             else:
                 self._begin(link, request)
         if link.is_ending and link.is_idle:

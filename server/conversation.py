@@ -97,13 +97,7 @@ class Conversations:
     def hear(self, key: str, said: Said, when: float) -> Told | None:
         """Take in a line of the conversation `key`; return the failure that it makes known."""
         talk = self._talk(key, said, when)
-        talk.last = when
-        talk.id = said.id or talk.id
-        talk.fields.update(
-            (name, value) for name, value in said.fields.items() if value is not None
-        )
-        if said.user and len(talk.users) < MOST_USERS:
-            talk.users[said.user] = None
+        talk.learn(said, when)
         told = self._judged(talk, said)
         if said.is_end:
             del self._open[key]

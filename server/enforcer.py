@@ -324,14 +324,15 @@ class _Runner:
         for held in wanted.values():
             yield from self._enforce(held)
 
-    def _at_once(self, key: str, members: Sequence[_Held]) -> Asking[set[str]]:
+    def _at_once(self, key: str, members: Sequence[_Held]) -> Asking[dict[str, None]]:
         """Do `key` for many at once, where the action can; the hosts that this was done for."""
-        done: set[str] = set()
+        done: dict[str, None] = {}
         for family in FAMILIES:
             bans = [held.ban for held in members if family_of(held.ban) == family]
             for portion, command in self.action.for_many(key, bans) if len(bans) > 1 else ():
                 if (yield from _run(command)).is_success:
-                    done.update(ban.host for ban in portion)
+                    self.problem = ""
+                    done |= {ban.host: None for ban in portion}
         return done
 
     def _enforce(self, held: _Held) -> Steps:

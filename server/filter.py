@@ -235,8 +235,8 @@ class Filter:
         fields = match.fields
         is_gain = fields.get("mlfgained") is not None
         is_helper = is_gain or fields.get("nofail") is not None
-        key = fields.get("mlfid")
-        if key is None:
+        key = fields.get("mlfid") or ""
+        if not key.strip():  # what nothing tells apart is no conversation
             if is_helper or match.id is None:
                 return None
             id = match.id

@@ -52,7 +52,8 @@ _ID_GROUPS = ("fid", "ip4", "ip6", "dns", "host")
 # The parser of `re`, which shows what a regex consists of.
 _PARSER = import_module("re._parser")
 
-_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
+# A number alone is none: resolvers take it for an address.
+_NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
 _LONGEST_NAME = 253
 _SKIPPED = "_skiplines"
 

@@ -3,8 +3,8 @@
 
 Reads a script as /bin/sh (dash, bash, busybox) would: quotes, here-documents, substitutions.  A value
 itself is never part of the script, so a mistake in here can garble a value but not run it.  Knows
-nothing of bans.  Out of reach are programs in other languages: in `awk "/<F-USER>/"` the value becomes
-part of an awk program; pass it with `-v` there.
+nothing of bans.  Out of reach are programs in other languages, and shells elsewhere: in
+`awk "/<F-USER>/"` or `ssh gate "log <F-USER>"` the value becomes part of what those read.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ class _Scanner:
     def _brace(self, is_quoted: bool) -> None:
         """`${name…}`; a value may be part of the word after the operator only."""
         self._take_match(_BRACE_NAME)
-        if self._tag(self.at) and self.text[self.at - 1] != "}":
+        if self._tag(self.at):
             raise CommandError("a tag cannot be the name of a variable: ${" + self.text[self.at :])
         is_literal = bool(self._take_match(_DEFAULTS)) and is_quoted
         while self.at < len(self.text):

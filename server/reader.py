@@ -23,9 +23,9 @@ from typing import TypeVar
 
 from common.options import LogPath
 from server.records import LogBlock, Position
-from server.source import Claims, is_compressed, is_rotated_name
-from server.tail import FileState as FileState
-from server.tail import Inbox, Tail
+from server.source import Claims, Inbox, is_compressed, is_rotated_name
+from server.source import FileState as FileState
+from server.tail import Tail
 from server.watch import EVERYTHING, Bell, Watcher, places
 
 log = logging.getLogger("fail2ban.reader")
@@ -171,7 +171,9 @@ class LogReader:
         if is_stale or now >= self._next_scan:
             self._scan(now)
         if now >= self._soonest:
-            dirty |= {path for path, moment in self._due.items() if moment <= now}
+            due = {path for path, moment in self._due.items() if moment <= now}
+            self._ask_again(due)
+            dirty |= due
         for path in sorted(dirty):
             if tail := self._tails.get(path):
                 self._check(path, tail, now)
@@ -209,6 +211,13 @@ class LogReader:
             for one in self._awaited.get(directory, ())
         )
 
+    def _ask_again(self, paths: Iterable[str]) -> None:
+        """Offer anew to full jails, too: whoever forgot to call `wake` shall not starve."""
+        for path in paths:
+            tail = self._tails.get(path)
+            for jail in tail.jails if tail else ():
+                self._jails[jail].inbox.is_full = False
+
     def _check(self, path: str, tail: Tail, now: float) -> None:
         had_older = tail.has_older
         tail.check(now)
@@ -221,7 +230,10 @@ class LogReader:
             if tail := self._tails.get(path):
                 most = POLL if path in self._polled else SAFETY
                 patience = tail.patience(now)
-                self._due[path] = now + (most if patience is None else min(most, patience))
+                moment = now + (most if patience is None else min(most, patience))
+                planned = self._due.get(path, -math.inf)
+                # What is planned is not put off, however often something happens in between.
+                self._due[path] = min(moment, planned) if planned > now else moment
         self._soonest = min(self._due.values(), default=math.inf)
 
     # -- who follows what ------------------------------------------------------------------------

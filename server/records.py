@@ -31,7 +31,8 @@ class Position:
 class LogBlock:
     """Whole lines of one file, as bytes; all but a cut-off last one end in a line feed.
 
-    `start` is where the first byte of `data` stands, `end` where reading goes on.
+    `start` is where the first byte of `data` stands, `end` where reading goes on.  One without data
+    only tells that position.
     """
 
     path: str

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One opened log file: read from any offset, recognise it again, find it beside its old name.
+"""One opened log file: read from any offset, recognised again, found beside its old name.
 
-Every read names its offset, so that any number of readers share a descriptor and no state.  Knows
-nothing of rotation as such; what to make of the answers is `tail`'s affair.
+Every read names its offset, so that any number of readers share a descriptor and no state.  With
+it the records of who has read how far.  What to make of them is `tail`'s affair.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from server.records import Position
+from server.records import LogBlock, Position
+
+log = logging.getLogger("fail2ban.source")
 
 BLOCK = 1 << 20  # a block is never longer, nor is a piece of an endless line
 HEAD = 1024  # what of the first line tells one file from another
+_REMEMBERED = 256  # files with two names of which the place is kept between two owners
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
 _NUMBER = re.compile(r"[-._]\d[-._\d]*")
@@ -146,9 +150,46 @@ class Source:
             and position.fingerprint in (b"", self.fingerprint)
         )
 
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """How it stands with one followed log of one jail.
+
+    `position` is None while nothing is read of it.  A glob that matches nothing is a missing file.
+    """
+
+    path: str
+    is_missing: bool
+    problem: str = ""
+    position: Position | None = None
+    size: int = 0
+
+
+class Inbox:
+    """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more."""
+
+    def __init__(self, jail: str, deliver: Callable[[LogBlock], bool]) -> None:
+        self.jail = jail
+        self.deliver = deliver
+        self.is_full = False
+
+    def offer(self, block: LogBlock) -> bool:
+        try:
+            self.is_full = not self.deliver(block)
+        except Exception:  # one jail's fault must not end the reading of the others
+            log.exception("[%s] failed to take lines of %s", self.jail, block.path)
+            self.is_full = True
+        return not self.is_full
 
 
 class Claims:
@@ -173,14 +214,18 @@ class Claims:
         first_line, offset = self._left.pop(key, (b"", 0))
         return offset if first_line == source.fingerprint and offset <= source.size else 0
 
-    def give_back(self, jail: str, source: Source, owner: object, offset: int) -> None:
-        """`owner` reads it no longer, and has got to `offset`."""
+    def give_back(
+        self, jail: str, source: Source, owner: object, offset: int, is_wanted: bool = False
+    ) -> None:
+        """`owner` reads it no longer, and has got to `offset`; `is_wanted`: another one will come."""
         key = (jail, *source.identity)
         if self._owners.get(key) is not owner:
             return
         del self._owners[key]
-        if key in self._wanted:
+        if is_wanted or key in self._wanted:
             self._left[key] = (source.fingerprint, offset)
+            while len(self._left) > _REMEMBERED:
+                del self._left[next(iter(self._left))]
 
     def forget(self, jail: str) -> None:
         """The jail follows nothing any more."""

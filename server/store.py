@@ -11,6 +11,7 @@ Knows no jail's rules: whom to ban, restore or forget others decide.
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -35,6 +36,7 @@ _GATHER = 0.05  # seconds that a group stays open for more to join: at most 20 c
 _ANSWER = 30.0  # seconds that a question waits for the writer
 _RETRY = (0.5, 30.0)  # seconds until the disk is tried again: at first, and at most
 _DISK = (sqlite3.Error, OSError, Fail2banError, DamagedError)
+_PASSING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # these may mend themselves
 _CONTENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 
 
@@ -308,9 +310,11 @@ class Store:
 
     def _run(self, is_open: Future[None]) -> None:
         try:
-            self._begin(is_open)
-            self._work()
-        except Exception:
+            if self._begin(is_open):
+                self._work()
+        except Exception as error:
+            if not is_open.done():
+                is_open.set_exception(error)
             _log.exception("The database %s is given up", self.path)
             self._trouble = "given up after an unforeseen error; see the log"
         finally:
@@ -323,18 +327,21 @@ class Store:
                 self._tables.close()
                 self._tables = None
 
-    def _begin(self, is_open: Future[None]) -> None:
+    def _begin(self, is_open: Future[None]) -> bool:
+        """Open the file for the first time; False where a person has to mend something first."""
         try:
             self._connect()
-        except PermissionError as error:
-            assert self.path is not None
-            is_open.set_exception(_no_place(Path(self.path), error))
-        except ForeignError as error:
-            is_open.set_exception(error)
         except _DISK as error:
+            if isinstance(error, OSError) and error.errno not in _PASSING:
+                assert self.path is not None
+                is_open.set_exception(_no_place(Path(self.path), error))
+                return False
+            if isinstance(error, ForeignError):
+                is_open.set_exception(error)
+                return False
             self._fail(error)
-        if not is_open.done():
-            is_open.set_result(None)
+        is_open.set_result(None)
+        return True
 
     def _work(self) -> None:
         pause = 0.0

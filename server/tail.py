@@ -20,7 +20,9 @@ from server.source import (
     MARK,
     Claims,
     Cursor,
+    FileState,
     Generation,
+    Inbox,
     NotALog,
     Overwritten,
     Source,
@@ -37,37 +39,6 @@ ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """How it stands with one followed log of one jail.
-
-    `position` is None while nothing is read of it.  A glob that matches nothing is a missing file.
-    """
-
-    path: str
-    is_missing: bool
-    problem: str = ""
-    position: Position | None = None
-    size: int = 0
-
-
-class Inbox:
-    """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more."""
-
-    def __init__(self, jail: str, deliver: Callable[[LogBlock], bool]) -> None:
-        self.jail = jail
-        self.deliver = deliver
-        self.is_full = False
-
-    def offer(self, block: LogBlock) -> bool:
-        try:
-            self.is_full = not self.deliver(block)
-        except Exception:  # one jail's fault must not end the reading of the others
-            log.exception("[%s] failed to take lines of %s", self.jail, block.path)
-            self.is_full = True
-        return not self.is_full
 
 
 @dataclass(slots=True)
@@ -148,10 +119,9 @@ class Tail:
         """After how many seconds to `check` again, even if nothing is heard of; None: no hurry."""
         if self.problem:
             return self._pause
-        is_waiting = self._current is not None and len(self._current.cursors) < len(self._members)
         is_full = any(member.inbox.is_full for member in self._members.values())
         is_busy = any(one.is_copy or now - one.quiet_since < _ALERT for one in self._older)
-        return _FIRST_PAUSE if is_waiting or is_full or is_busy else None
+        return _FIRST_PAUSE if is_full or is_busy else None
 
     # -- what stands at the path -----------------------------------------------------------------
 
@@ -247,7 +217,7 @@ class Tail:
         if (
             any(cursor.offset > source.size for cursor in cursors)
             or not source.begins_as_before()
-            or any(not source.has_mark(cursor.offset, cursor.mark) for cursor in cursors)
+            or not all(source.has_mark(*place) for place in {(c.offset, c.mark) for c in cursors})
         ):
             self._start_over(generation, size, now)
 
@@ -335,7 +305,8 @@ class Tail:
     def _resume(self, jail: str, member: Member, position: Position, now: float) -> None:
         """Go on at `position`, which an earlier run of the server left."""
         if generation := next((g for g in self._generations if g.source.is_at(position)), None):
-            self._place(jail, generation, position.offset)
+            if self._place(jail, generation, position.offset):
+                generation.cursors[jail].is_moved = True
             for later in self._older[self._index(generation) + 1 :]:
                 self._place(jail, later, 0)
         else:
@@ -368,7 +339,8 @@ class Tail:
             if generation is None:
                 generation = Generation(one, now, now)
                 self._older.insert(self._rank(one), generation)
-            self._place(jail, generation, at)
+            if self._place(jail, generation, at):
+                generation.cursors[jail].is_moved = one is source
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -455,10 +427,15 @@ class Tail:
             if lost > 0:
                 log.warning("%s was rotated too often; %d bytes stay unread", self.path, lost)
             self._close(generation)
-        if self._current and not any(one.source.status.st_nlink for one in self._older):
-            # An earlier file could not be found again: the position must not stay in it.
-            for cursor in self._current.cursors.values():
-                cursor.must_tell = not cursor.is_moved
+        if self._current is not None:
+            for jail, cursor in self._current.cursors.items():
+                if not cursor.is_moved and not self._is_findable(jail):
+                    cursor.must_tell = True
+
+    def _is_findable(self, jail: str) -> bool:
+        """Whether the older file that the jail's position is in would be found after a restart."""
+        held = [one for one in self._older if jail in one.cursors]
+        return bool(held) and held[-1].source.status.st_nlink > 0
 
     def _is_done(self, generation: Generation, now: float) -> bool:
         if generation.is_copy or not generation.cursors:
@@ -500,7 +477,8 @@ class Tail:
     def _withdraw(self, jail: str, generation: Generation) -> None:
         cursor = generation.cursors.pop(jail, None)
         if cursor is not None:
-            self._claims.give_back(jail, generation.source, self, cursor.offset)
+            is_wanted = generation.is_copy and self._is_globbed  # it stands under the same glob
+            self._claims.give_back(jail, generation.source, self, cursor.offset, is_wanted)
 
 
 def _text(error: OSError | ValueError) -> str:

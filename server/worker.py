@@ -81,6 +81,7 @@ class Worker:
         # Each written by one thread only: how many blocks came, how many were done.
         self._blocks_in = 0
         self._blocks_out = 0
+        self._is_paused = False
         self._positions: dict[str, Position | str] = {}
         self._unsaved: dict[str, Position | str] = {}
         self._save_by = math.inf
@@ -149,6 +150,7 @@ class Worker:
     def offer(self, block: LogBlock | JournalBlock) -> bool:
         """Take `block` for the jail, unless so many wait that its reading must pause (False)."""
         if self._blocks_in - self._blocks_out >= _BLOCKS_WAITING:
+            self._is_paused = True
             return False
         self._blocks_in += 1
         self._inbox.put(block)
@@ -187,12 +189,13 @@ class Worker:
             except Exception as error:
                 answer.set_exception(error)
         else:
-            was_full = self._blocks_in - self._blocks_out >= _BLOCKS_WAITING
             try:
                 self._on_block(item)
             finally:
                 self._blocks_out += 1
-                if was_full:
+                # Were it set just now, after our look, the blocks still waiting would look again.
+                if self._is_paused:
+                    self._is_paused = False
                     self._world.reader.wake(self._jail.conf.name)
         self._on_time()
 

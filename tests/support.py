@@ -66,3 +66,18 @@ def after(jail, happened):
 
     said = [one for failure in happened for one in jail.on_failure(failure, failure.when)]
     return [one for one in said if isinstance(one, (Enforce, Lift, Prolong))]
+
+
+def a_configuration(tmp_path):
+    """A configuration directory with one jail, `door`, that is right; its socket is in `tmp_path`."""
+    directory = tmp_path / "conf"
+    for name, text in {
+        "fail2ban.conf": f"[Definition]\nlogtarget = STDERR\nsocket = {tmp_path}/f2b.sock\n",
+        "jail.conf": "[door]\nenabled = true\nfilter = door\naction = wall\nlogpath = /dev/null\n",
+        "filter.d/door.conf": "[Definition]\nfailregex = ^knock refused for <HOST>$\n",
+        "action.d/wall.conf": "[Definition]\nactionban = wall add <ip>\n",
+    }.items():
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return directory

@@ -143,7 +143,7 @@ def test_completion_comes_out_of_the_table():
     assert "status" in may_follow([])
     assert "server-stream" not in may_follow([])
     assert "maxretry" in may_follow(["get", "sshd"])
-    assert may_follow(["reload", "--all"]) == []
+    assert may_follow(["reload", "--all"]) == ["--if-exists", "--restart", "--unban"]
     assert "--report-absent" in may_follow(["set", "sshd", "unbanip"])
 
 

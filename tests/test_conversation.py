@@ -6,7 +6,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.conversation import LONGEST_SILENCE, LONGEST_TEXT, MOST_LINES, Conversations, Said
+from server.conversation import (
+    LONGEST_SILENCE,
+    LONGEST_TEXT,
+    MOST_LINES,
+    MOST_USERS,
+    Conversations,
+    Said,
+)
 from server.pattern import Id
 
 HOST = Id("192.0.2.7")
@@ -149,8 +156,20 @@ def test_no_more_than_so_many_lines_are_held():
 
 def test_of_what_waits_only_so_much_is_kept():
     long = "x" * (2 * LONGEST_TEXT)
+    talks = Conversations()
+    for user in ("a" + long, "b" + long):
+        last = talks.hear("k", hint(user=user), 0.0)
 
+    assert [len(user) for user in last.fields["users"]] == [LONGEST_TEXT] * 2
     assert told(hint(long), line("y" + long, HOST)) == [None, (long[:LONGEST_TEXT], "y" + long)]
+
+
+def test_no_more_than_so_many_users_are_told():
+    talks = Conversations()
+    for number in range(3 * MOST_USERS):
+        last = talks.hear("k", hint(user=f"user{number}"), 0.0)
+
+    assert len(last.fields["users"]) == MOST_USERS
 
 
 SAID = st.builds(

@@ -245,6 +245,15 @@ def test_a_helper_line_is_no_failure_outside_of_a_conversation():
     assert filter.judge("else", NOW).is_missed
 
 
+def test_lines_that_nothing_tells_apart_are_no_conversation():
+    filter = a_filter(
+        "^<F-MLFID>\\d*</F-MLFID> <F-NOFAIL>hello</F-NOFAIL> from <HOST>$",
+        "^<F-MLFID>\\d*</F-MLFID> bad(?: from <HOST>)?$",
+    )
+
+    assert hosts(filter, " hello from 192.0.2.1\n bad\n bad from 192.0.2.2\n") == ["192.0.2.2"]
+
+
 def test_a_regex_may_span_lines():
     filter = a_filter(r"^begin <F-USER>\w+</F-USER>\nfailed from <HOST>$", max_lines=2)
 

@@ -87,7 +87,7 @@ def test_the_stock_configuration_is_installed_whole(installed):
         return {
             path.relative_to(folder)
             for path in folder.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".local"
         }
 
     assert files(ROOT / "config") == files(installed.site / "fail2ban" / "etc")
@@ -170,3 +170,22 @@ def test_what_is_not_there_cannot_be_imported_under_the_other_name_either():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 
     assert "ModuleNotFoundError: No module named 'server.unheard'" in done.stderr
+
+
+def test_an_installed_server_starts_answers_and_stops(installed, tmp_path):
+    confdir = tmp_path / "config"
+    confdir.mkdir()
+    (confdir / "filter.d").symlink_to(installed.site / "fail2ban" / "etc" / "filter.d")
+    (confdir / "fail2ban.conf").write_text(f"[Definition]\nlogtarget = {tmp_path}/log\n")
+    (confdir / "jail.conf").write_text(
+        f"[sshd]\nenabled = true\nfilter = sshd\nlogpath = {tmp_path}/auth.log\n"
+    )
+    (tmp_path / "auth.log").touch()
+    words = ["-c", confdir, "-s", tmp_path / "socket", "-p", tmp_path / "pid"]
+
+    assert "Server ready\n" == installed.run("fail2ban-client", *words, "start")
+    try:
+        assert f"{tmp_path}/auth.log" in installed.run("fail2ban-client", *words, "status", "sshd")
+    finally:
+        assert "Shutdown successful\n" == installed.run("fail2ban-client", *words, "stop")
+    assert not (tmp_path / "socket").exists()

@@ -76,6 +76,7 @@ def test_a_name_is_blamed_as_a_name(regex, line, name):
         ("from <ADDR>$", "from example.org"),
         ("from <HOST>$", "from $(reboot)"),
         ("from <HOST>$", "from -x"),
+        ("port <HOST>$", "port 46038"),
         ("from <IP4>$", "from 2001:db8::1"),
         ("from <IP6>$", "from 12:30"),
         ("from <HOST>$", "from 192.0.2.1111"),
@@ -110,6 +111,10 @@ def test_another_group_stands_in_for_the_user(line, user):
     )
 
     assert pattern.fields(pattern.search(line)).get("user") == user
+
+
+def test_a_pattern_shows_what_was_written():
+    assert repr(Pattern("from <HOST>")) == "Pattern('from <HOST>')"
 
 
 def test_a_mark_that_closes_itself_matches_nothing_and_is_there():

@@ -55,13 +55,13 @@ class World:
         self.notes = []
         self.scripts = []
 
-    def run(self, command):
+    def run(self, command, **more):
         self.scripts.append(command.script)
         if self._name is None:
             return run(command)
         # The namespace is the thread's, and what it starts inherits it.
         with ThreadPoolExecutor(1, initializer=self._enter) as inside:
-            return inside.submit(run, command).result()
+            return inside.submit(run, command, **more).result()
 
     def _enter(self):
         with Path("/var/run/netns", self._name).open() as namespace:
@@ -82,8 +82,7 @@ class World:
                 answer = self.run(step)
 
     def tell(self, *words):
-        result = self.run(ShellCommand(" ".join(words)))
-        return result.stdout
+        return self.run(ShellCommand(" ".join(words)), output_limit=1 << 24).stdout
 
 
 @pytest.fixture
@@ -185,6 +184,25 @@ def test_bans_that_come_together_are_made_and_lifted_together(world, action):
     assert 30 > len(world.scripts)
     assert [] == world.notes
     world.drive(enforcer.stop())
+    assert firewall.is_clean()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("action", ["nftables", "iptables"])
+def test_many_jails_may_start_ban_and_stop_at_once(world, action):
+    firewall = Firewall(world, action)
+    jails = [Enforcer(f"jail{i}", (conf(action, f"jail{i}"),)) for i in range(6)]
+
+    def together(task):
+        with ThreadPoolExecutor(len(jails)) as pool:
+            list(pool.map(lambda enforcer: world.drive(task(enforcer)), jails))
+
+    together(lambda enforcer: enforcer.carry_out(bans("192.0.2.1", "2001:db8::1")))
+    entrances = [line for line in firewall.rules() if "saddr" in line or "-j f2b-" in line]
+    together(Enforcer.stop)
+
+    assert 2 * len(jails) == len(entrances)
+    assert [] == world.notes
     assert firewall.is_clean()
 
 

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -440,6 +441,26 @@ def test_a_database_of_another_program_is_left_alone(path):
     assert before == path.read_bytes()
 
 
+def test_a_refused_database_leaves_no_thread(path):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE recipes (cake)")
+    store = Store(str(path))
+    with pytest.raises(Fail2banError):
+        store.open()
+
+    eventually(lambda: "store" not in [thread.name for thread in threading.enumerate()])
+    path.unlink()
+    store.open()
+    store.save(progress(banned=(a_ban(),)))
+    assert [a_ban()] == store.bans("sshd", NOW)
+    store.close()
+
+
+def test_a_place_where_no_file_can_be_made_is_refused():
+    with pytest.raises(Fail2banError, match="set dbfile to another path"):
+        Store("/proc/fail2ban.sqlite3").open()
+
+
 def asides(path):
     return [
         p
@@ -531,6 +552,25 @@ def test_a_locked_database_is_written_when_it_is_free_again(path):
         assert store.problem == ""
         assert {LOG: at(2)} == store.positions("sshd")
         assert [] == store.bans("sshd", NOW)
+
+
+def test_a_database_that_is_locked_at_first_is_used_when_it_is_free(path):
+    saved(path, progress(banned=(a_ban(BOB),)))
+    with closing(sqlite3.connect(path)) as other:
+        other.isolation_level = None
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        store = Store(str(path), retry=(0.01, 0.05))
+        store.open()
+        assert "locked" in store.problem
+        store.save(progress(banned=(a_ban(),)))
+    try:
+        assert store.sync()
+        assert {EVE, BOB} == {ban.host for ban in store.bans("sshd", NOW)}
+        assert (1, NOW) == store.history(BOB)
+        assert store.problem == ""
+    finally:
+        store.close()
 
 
 def test_failures_that_cannot_be_written_do_not_fill_the_memory(path, caplog):
@@ -627,6 +667,7 @@ def test_a_read_only_disk_is_waited_for(tmp_path):
 
 SAVER = """
 import sys
+import threading
 from server.records import Ban, Failure, Position, Progress
 from server.store import Store
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server.records import Position
-from server.source import BLOCK
-from server.tail import GRACE, OLDER, Claims, Inbox, Tail
+from server.source import BLOCK, Claims, Inbox
+from server.tail import GRACE, OLDER, Tail
 
 
 class Jail:
@@ -628,6 +628,7 @@ class AnyRotation(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.log = self.directory / "auth.log"
         self.now = 0.0
+        self.ticks = 0
         self.jails = [Jail("fast"), Jail("slow")]
         self.written = []
         self.rest = b""  # of a line whose first part is written
@@ -645,7 +646,13 @@ class AnyRotation(RuleBasedStateMachine):
         if self.service is not None:
             os.close(self.service)
         self.service = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.stamp(self.service)
         self.file += 1
+
+    def stamp(self, file):
+        """Give `file` a time of its own: rotations within one tick of the kernel are not meant."""
+        self.ticks += 1
+        os.utime(file, (self.ticks, self.ticks))
 
     def drain(self):
         for jail in self.jails:
@@ -654,7 +661,9 @@ class AnyRotation(RuleBasedStateMachine):
         self.unread = 0
 
     def end_line(self):
-        os.write(self.service, self.rest)
+        if self.rest:
+            os.write(self.service, self.rest)
+            self.stamp(self.service)
         self.rest = b""
 
     def rotate(self):
@@ -671,6 +680,7 @@ class AnyRotation(RuleBasedStateMachine):
         data = self.rest + "\n".join(lines).encode() + b"\n"
         end = len(data) - min(cut, len(lines[-1]))
         os.write(self.service, data[:end])
+        self.stamp(self.service)
         self.rest = data[end:]
 
     @precondition(lambda self: self.unread < OLDER - 2)
@@ -681,7 +691,8 @@ class AnyRotation(RuleBasedStateMachine):
         self.log.rename(self.rotate())
         if is_created:
             self.log.touch()
-        if not is_late:
+            self.stamp(self.log)
+        if not is_late or self.is_deleted:
             self.reopen()
 
     @rule()
@@ -703,8 +714,11 @@ class AnyRotation(RuleBasedStateMachine):
         self.end_line()
         self.reopen()
         self.drain()
-        shutil.copy(self.log, self.rotate())
+        copy = self.rotate()
+        shutil.copy(self.log, copy)
+        self.stamp(copy)
         os.truncate(self.log, 0)
+        self.stamp(self.log)
         look(self.tail, self.now)
         self.file += 1
 
@@ -713,6 +727,7 @@ class AnyRotation(RuleBasedStateMachine):
         self.reopen()
         self.drain()
         os.truncate(self.log, 0)
+        self.stamp(self.log)
         look(self.tail, self.now)
         self.file += 1
 
@@ -734,7 +749,7 @@ class AnyRotation(RuleBasedStateMachine):
 
     @rule()
     def let_time_pass(self):
-        self.end_line()
+        self.reopen()  # in the end every service does
         look(self.tail, self.now)
         self.now += GRACE / 2
         look(self.tail, self.now)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support import ROOT, eventually, unavailable
@@ -24,6 +25,7 @@ SERVER = ("192.0.2.1", "2001:db8::1")
 USER = ("192.0.2.10", "2001:db8::10")
 ATTACKER = ("192.0.2.66", "192.0.2.67", "2001:db8::66", "2001:db8::67")
 
+KEY = "publickey"
 TOOLS = "ip unshare mount ssh ssh-keygen sshd rsyslogd".split()
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"])
 
@@ -377,6 +379,12 @@ class World:
         assert self._sshd.poll() is None, said
         return self.user.reaches(SERVER[0], USER[0]) and self.user.reaches(SERVER[1], USER[1])
 
+    def clear_logs(self):
+        """Make the logs as if nothing had happened yet."""
+        for log in (self.auth_log, self.iso_log):
+            if log.exists():
+                os.truncate(log, 0)
+
     def rotate(self):
         """Do with the logs what logrotate does."""
         for log in (self.auth_log, self.iso_log):
@@ -413,9 +421,10 @@ class World:
         return done.returncode == 0
 
     def attack(self, source, times, users=("root", "alice", "admin")):
-        """That many wrong passwords from `source`."""
-        for number in range(times):
-            assert not self.login(self.attacker, source, users[number % len(users)])
+        """That many wrong passwords from `source`, all at once."""
+        names = [users[number % len(users)] for number in range(times)]
+        with ThreadPoolExecutor(times) as guesses:
+            assert not any(guesses.map(lambda name: self.login(self.attacker, source, name), names))
 
     def may_attack(self, source):
         """Whether the attacker can still connect from `source`."""
@@ -423,7 +432,9 @@ class World:
 
     def may_work(self):
         """Whether the honest user can log in, by IPv4 and by IPv6."""
-        return all(self.login(self.user, source, method="publickey") for source in USER)
+        with ThreadPoolExecutor(len(USER)) as logins:
+            works = logins.map(lambda source: self.login(self.user, source, method=KEY), USER)
+            return all(works)
 
 
 def _address(host, device, addresses):

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The watcher says that something changed; the places say where to look for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from server.watch import Bell, Watcher, places
+from tests.support import ROOT, eventually
+
+
+class Told:
+    """Remembers what the watcher told."""
+
+    def __init__(self):
+        self.written = set()
+        self.others = set()
+
+    def __call__(self, written, others):
+        self.written |= written
+        self.others |= others
+
+    def forget(self):
+        self.written, self.others = set(), set()
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+@pytest.fixture
+def watcher(told):
+    watcher = Watcher(told)
+    watcher.start()
+    yield watcher
+    watcher.stop()
+
+
+def test_what_is_written_is_told(tmp_path, watcher, told):
+    log = tmp_path / "a.log"
+    log.touch()
+    watcher.watch({str(tmp_path): frozenset({"a.log"})})
+    log.write_text("x\n")
+
+    eventually(lambda: str(log) in told.written)
+
+
+def test_what_comes_and_goes_is_told(tmp_path, watcher, told):
+    watcher.watch({str(tmp_path): None})
+    log = tmp_path / "a.log"
+    for change in (log.touch, lambda: log.rename(f"{log}.1"), lambda: os.unlink(f"{log}.1")):
+        told.forget()
+        change()
+        eventually(lambda: told.others)
+
+
+def test_names_of_no_interest_are_not_told(tmp_path, watcher, told):
+    watcher.watch({str(tmp_path): frozenset({"a.log"})})
+    (tmp_path / "b.log").write_text("x\n")
+    (tmp_path / "a.log").write_text("x\n")
+
+    eventually(lambda: str(tmp_path / "a.log") in told.written)
+    assert not any("b.log" in path for path in told.written | told.others)
+
+
+def test_a_name_that_is_no_utf_8_does_no_harm(tmp_path, watcher, told):
+    watcher.watch({str(tmp_path): None})
+    name = os.path.join(os.fsencode(tmp_path), b"\xff\xfe.log")
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+
+    eventually(lambda: os.fsdecode(name) in told.others)
+
+
+def test_a_directory_that_is_made_again_is_watched_again(tmp_path, watcher, told):
+    directory = tmp_path / "app"
+    directory.mkdir()
+    wanted = {str(directory): None}
+    watcher.watch(wanted)
+    shutil.rmtree(directory)
+    eventually(lambda: str(directory) in told.others)
+    assert watcher.watch(wanted) == (set(), {str(directory)})
+
+    directory.mkdir()
+    assert watcher.watch(wanted) == ({str(directory)}, set())
+    (directory / "a.log").touch()
+
+    eventually(lambda: str(directory / "a.log") in told.others)
+
+
+def test_two_names_of_one_directory_are_both_told(tmp_path, watcher, told):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    watcher.watch({str(real): None, str(link): None})
+    watcher.watch({str(real): None, str(link): None})
+    (real / "a.log").touch()
+
+    eventually(lambda: {str(real / "a.log"), str(link / "a.log")} <= told.others)
+
+
+def test_what_is_watched_no_longer_is_not_told(tmp_path, watcher, told):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    watcher.watch({str(first): None, str(second): None})
+    watcher.watch({str(second): None})
+    (first / "a.log").touch()
+    (second / "a.log").touch()
+
+    eventually(lambda: str(second / "a.log") in told.others)
+    assert not any(path.startswith(str(first)) for path in told.others)
+
+
+def test_the_thread_ends_when_it_is_told_to(told):
+    watcher = Watcher(told)
+    watcher.start()
+    watcher.stop()
+
+    assert "watcher" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_pyinotify_is_loaded_where_there_is_no_asyncore():
+    program = (
+        "import sys\n"
+        "from server.watch import load_pyinotify\n"
+        "sys.modules.pop('asyncore', None)\n"
+        "class Without:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'asyncore':\n"
+        "            raise ModuleNotFoundError('no asyncore', name='asyncore')\n"
+        "sys.meta_path.insert(0, Without())\n"
+        "assert load_pyinotify().WatchManager\n"
+        "assert 'asyncore' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_a_bell_that_rang_before_is_heard():
+    bell = Bell()
+    bell.ring()
+
+    bell.wait(None)  # else the test hangs here
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{}/app/a.log", [("{}/app", "a.log")]),
+        ("{}/none/deep/a.log", [("{}", "none")]),
+        ("{}/app/*.log", [("{}/app", "*.log")]),
+        ("{}/*/a.log", [("{}", "*"), ("{}/app", "a.log"), ("{}/web", "a.log")]),
+        ("{}/*/logs/*.log", [("{}", "*"), ("{}/app", "logs"), ("{}/web/logs", "*.log")]),
+    ],
+)
+def test_the_places_to_watch_for_a_pattern(tmp_path, pattern, expected):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "web" / "logs").mkdir(parents=True)
+
+    found = places(pattern.format(tmp_path))
+
+    assert sorted(found) == sorted((d.format(tmp_path), name) for d, name in expected)
