@@ -174,8 +174,7 @@ def is_server_start(choices: Choices) -> bool:
         return False
     if choices.duration is not None:
         return False
-    has_mode = choices.is_foreground is not None or choices.is_async
-    return choices.words == ("start",) or (not choices.words and has_mode)
+    return choices.words in ((), ("start",))
 
 
 def prepare(choices: Choices) -> Start | None:

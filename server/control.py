@@ -100,7 +100,7 @@ class Control:
             if not directory.exists():
                 directory.mkdir(mode=0o755)
             clear_the_way(self._path, self._is_forced)
-            before = os.umask(0o077)  # so that it is nobody else's from the first moment on
+            before = os.umask(0o177)  # so that it is nobody else's from the first moment on
             try:
                 listener.bind(self._path)
             finally:

@@ -205,7 +205,7 @@ def _set_action(conf: JailConf, words: Words) -> JailConf:
     """`words`: the action's name, and a property with its value or a list of such pairs."""
     old = action_of(conf, str(words[0]))
     pairs = words[1] if len(words) == 2 else [(words[1], words[2])]
-    read = dict((str(key), _property(str(key), value)) for key, value in pairs)
+    read = {str(key): _property(str(key), value) for key, value in pairs}
     new = replace(old, properties={**old.properties, **read})
     return replace(conf, actions=tuple(new if action is old else action for action in conf.actions))
 

@@ -97,6 +97,7 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
             # In a thread, as the signal may come while the log's own lock is held.
             signal.signal(number, lambda number, frame: Thread(target=server.reopen_log).start())
         reader.start()
+        Thread(target=server.keep_house, name="house", daemon=True).start()
         if stream:
             code, value = transmitter.answer(["server-stream", list(stream)])
             if code:

@@ -70,7 +70,13 @@ class Resolver:
 
 
 def addresses_of(name: str) -> tuple[str, ...]:
-    """The addresses of a host name, each once; none if it has none or nobody knows."""
+    """The addresses of a host name, each once; none if it has none or nobody knows.
+
+    A name that ends in a number is none (RFC 3696, 2): the resolver would read `192.030.0.6` as an
+    address, and with a nought in front as an octal one.
+    """
+    if name.rstrip(".").rpartition(".")[2].isdecimal():
+        return ()
     try:
         found = socket.getaddrinfo(name, None, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError):

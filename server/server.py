@@ -11,7 +11,6 @@ import glob
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from server.worker import Worker, World, of_filter
 
 log = logging.getLogger("fail2ban.server")
 
+_HOUR = 3600.0
 _STOP_PATIENCE = 60.0  # seconds that a jail may take to end its actions
 
 T = TypeVar("T")
@@ -147,6 +147,16 @@ class Server:
 
     # -- the rest of the world ---------------------------------------------------------------------
 
+    def keep_house(self) -> None:
+        """Once an hour, have the store forget what nobody needs any more; ends with the server."""
+        while not self.is_stopping.wait(_HOUR):
+            self.clean_up()
+
+    def clean_up(self) -> None:
+        """Have the store forget what nobody needs any more."""
+        find_times = {name: conf.find_time for name, conf in self.config.jails.items()}
+        self._world.store.purge(self.now(), find_times)
+
     def now(self) -> float:
         return self._world.clock()
 
@@ -172,7 +182,6 @@ class Server:
 
     def close(self) -> None:
         """End all jails, and make durable what they left."""
-        started = time.monotonic()
         self.is_stopping.set()
         try:
             self.stop_jails()
@@ -182,4 +191,4 @@ class Server:
         self._world.reader.stop()
         self._world.resolver.stop()
         self._world.store.close()
-        log.info("Exiting Fail2ban after %.1f s", time.monotonic() - started)
+        log.info("Exiting Fail2ban")

@@ -17,7 +17,7 @@ from client.main import main
 from common.errors import DuplicateJailError, UnknownJailError
 from common.version import VERSION
 from server.control import Control
-from tests.support import ROOT, a_configuration
+from tests.support import ROOT, a_configuration, eventually
 
 
 class Player:
@@ -139,6 +139,20 @@ def test_reload_sends_the_configuration_at_once(path, confdir, capsys, words, na
     (sent,) = [words for words in player.asked if words[0] == "reload"]
     assert sent[1:3] == [name, options]
     assert ["add", "door", "auto"] in sent[3] and ["start", "door"] in sent[3]
+
+
+@pytest.mark.parametrize(("version", "is_glob"), [("1.1.2", False), ("2.0.0", True)])
+def test_a_server_of_another_release_gets_files_where_ours_gets_globs(
+    path, confdir, tmp_path, capsys, version, is_glob
+):
+    (tmp_path / "a.log").touch()
+    (confdir / "jail.local").write_text(f"[door]\nlogpath = {tmp_path}/*.log\n")
+    with a_server(path, {"version": (0, version), "reload": (0, "OK")}) as player:
+        assert run(capsys, path, "-c", str(confdir), "reload")[0] == 0
+
+    (sent,) = [words for words in player.asked if words[0] == "reload"]
+    (added,) = [command for command in sent[3] if command[2:3] == ["addlogpath"]]
+    assert added[3] == f"{tmp_path}/{'*' if is_glob else 'a'}.log"
 
 
 @pytest.mark.parametrize("words", [["reload"], ["loadconf"], ["reload", "door"]], ids=str)
@@ -273,3 +287,83 @@ def test_a_program_without_stdout_works_too(path):
         )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# with a server of its own
+
+
+@pytest.fixture
+def client(tmp_path, confdir):
+    """Runs the client's program; a server that it left behind is stopped."""
+
+    def run(*words):
+        own = ["-c", str(confdir), "-p", str(tmp_path / "f2b.pid")]
+        return subprocess.run(
+            [*CLIENT, *own, *words], capture_output=True, text=True, timeout=90, check=False
+        )
+
+    yield run
+    if (tmp_path / "f2b.pid").exists():
+        run("stop")
+
+
+def test_a_server_is_started_restarted_and_stopped(client, tmp_path):
+    started = client("start")
+    assert (started.returncode, started.stdout, started.stderr) == (0, "Server ready\n", "")
+    first = (tmp_path / "f2b.pid").read_text()
+
+    assert "Jail list:\tdoor" in client("status").stdout
+    assert client("reload").stdout == "OK\n"
+    assert client("restart").stdout == "Shutdown successful\nServer ready\n"
+    assert (tmp_path / "f2b.pid").read_text() != first
+
+    assert client("stop").stdout == "Shutdown successful\n"
+    assert not (tmp_path / "f2b.pid").exists() and not (tmp_path / "f2b.sock").exists()
+
+
+def test_restart_starts_where_there_was_no_server(client):
+    assert client("restart").stdout == "Server ready\n"
+
+
+def test_a_restart_that_could_not_start_stops_nothing(client, confdir):
+    client("start")
+    (confdir / "jail.conf").write_text("enabled = true\n")
+
+    assert client("restart").returncode == 255
+    assert client("ping").returncode == 0
+
+
+def test_start_goes_on_with_the_jails_that_are_right(client, confdir):
+    (confdir / "jail.local").write_text("[window]\nenabled = true\nfilter = nosuch\n")
+
+    started = client("start")
+    assert (started.returncode, started.stdout) == (0, "Server ready\n")
+    assert "nosuch" in started.stderr
+    status = client("status").stdout
+    assert "Jail list:\tdoor\n" in status and "nosuch" in status
+
+
+@pytest.mark.parametrize("text", ["enabled = true\n", "[door]\nenabled = true\nfilter = nosuch\n"])
+def test_start_starts_nothing_if_no_jail_is_right(client, confdir, tmp_path, text):
+    (confdir / "jail.conf").write_text(text)
+
+    assert client("start").returncode == 255
+    assert not (tmp_path / "f2b.sock").exists()
+
+
+def test_a_server_that_cannot_start_says_why(client, tmp_path):
+    (tmp_path / "f2b.sock").write_text("not a socket")
+
+    started = client("start")
+    assert (started.returncode, started.stdout) == (255, "")
+    assert "no socket" in started.stderr
+
+
+def test_a_server_in_the_foreground_stays_there(client, tmp_path, confdir):
+    own = ["-c", str(confdir), "-p", str(tmp_path / "f2b.pid")]
+    with subprocess.Popen([*CLIENT, *own, "-f", "start"], stderr=subprocess.DEVNULL) as server:
+        eventually(lambda: client("status").returncode == 0, what="the start")
+        assert (tmp_path / "f2b.pid").read_text() == f"{server.pid}\n"
+
+        assert client("quit").stdout == "Shutdown successful\n"
+        assert server.wait(20) == 0

@@ -276,7 +276,7 @@ def test_the_socket_is_its_owner_s_alone_and_goes_with_the_server(tmp_path):
     path = tmp_path / "run" / "f2b.sock"
     with a_server(path):
         mode = path.stat().st_mode
-        assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o700
+        assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
 
     assert not path.exists()
 

@@ -100,8 +100,7 @@ def is_let_in(world, source):
 
 def shut_out(world, source):
     """Attack from `source` until that is over."""
-    world.attack(source, 3)
-    eventually(is_shut_out(world, source), 5, f"{source} shut out")
+    world.attack_until(is_shut_out(world, source), source, 3)
 
 
 def test_without_a_server_of_ours_the_attacker_goes_on_and_on(world):
@@ -118,12 +117,11 @@ def test_after_maxretry_wrong_logins_the_attacker_cannot_connect_and_the_user_ca
 ):
     ours = guard(banaction)
 
-    world.attack(source, 2, users=("root", "alice"))
+    world.attack(source, 2)
     eventually(lambda: "2" == ours.status("sshd")["Total failed"], 5, "two failures")
     assert world.may_attack(source)
 
-    world.attack(source, 1)
-    eventually(is_shut_out(world, source), 5, "a ban")
+    world.attack_until(is_shut_out(world, source), source, 1)
     assert world.may_attack(other)
     assert world.may_work()
     assert {source} == ours.banned("sshd")
@@ -221,13 +219,12 @@ def test_a_reload_lets_nobody_in(world, guard, banaction):
 
 def test_logs_with_iso_dates_and_rotation_do_as_well(world, guard):
     ours = guard("nftables", log=world.iso_log)
-    world.attack(EVE, 2, users=("root", "alice"))
+    world.attack(EVE, 2)
 
     world.rotate()
     eventually(world.iso_log.exists, 5, "a new log")
 
-    world.attack(EVE, 1)
-    eventually(is_shut_out(world, EVE), 5, "a ban")
+    world.attack_until(is_shut_out(world, EVE), EVE, 1)
     assert {EVE} == ours.banned("sshd")
     assert world.may_work()
 
@@ -237,10 +234,9 @@ def test_a_user_name_does_not_get_somebody_else_banned(world, guard):
     honest = USER[0]
     names = (f"root from {honest}", f"x from {honest} port 22 ssh2", f"a\nFailed for {honest}")
 
-    for name in names:
-        world.login(world.attacker, EVE, name)
+    world.attack_until(lambda: EVE in ours.banned("sshd"), EVE, 3, users=names)
 
-    eventually(lambda: {EVE} == ours.banned("sshd"), 5, "a ban")
+    assert {EVE} == ours.banned("sshd")
     assert world.may_work()
 
 

@@ -20,7 +20,7 @@ def confdir(tmp_path):
 
 @pytest.mark.parametrize(
     ("argv", "is_start"),
-    [("-f start", True), ("start", True), ("-xf", True), ("--async -b", True), ("", False),
+    [("-f start", True), ("start", True), ("-xf", True), ("--async -b", True), ("", True),
      ("status", False), ("-t", False), ("-V", False), ("-d start", False), ("start sshd", False)],
 )  # fmt: skip
 def test_the_server_s_program_knows_when_to_be_a_server(argv, is_start):

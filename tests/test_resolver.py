@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import threading
 
-from server.resolver import Resolver, own_ipv4, own_ipv6
+from server.resolver import Resolver, addresses_of, own_ipv4, own_ipv6
 from tests.support import eventually
 
 
@@ -46,3 +46,8 @@ def test_the_kernels_tables_are_read(tmp_path):
     assert own_ipv4(str(trie)) == ["192.0.2.7"]
     assert own_ipv6(str(inet6)) == ["2001:db8::1"]
     assert own_ipv6(str(tmp_path / "nothing")) == []
+
+
+def test_what_looks_like_an_address_is_no_name():
+    assert addresses_of("192.030.0.6") == addresses_of("127.1") == ()
+    assert "127.0.0.1" in addresses_of("localhost")

@@ -332,7 +332,7 @@ def test_a_ban_that_was_lifted_does_not_come_back(ours, door):
     is_banned(ours, EVE)
     ours.says("set", "door", "unbanip", EVE)
 
-    ours.end(signal.SIGKILL)
+    ours.end()
     ours.start()
     fail(door, MALLORY, 3)
 

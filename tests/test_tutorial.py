@@ -31,6 +31,13 @@ def typed(text):
             yield command, answer
 
 
+def told_by_server(text):
+    """The lines of the ```text blocks in `text`: what the server prints in its terminal."""
+    blocks = re.findall(r"^```text\n(.*?)^```$", text, re.M | re.S)
+    assert blocks
+    return "".join(blocks).splitlines()
+
+
 def is_like(answer, shown):
     """Whether `answer` is what is `shown`, where ... stands for anything, lines included."""
     pattern = ".*".join(re.escape(part) for part in shown.strip("\n").split("..."))
@@ -52,6 +59,7 @@ class Terminal:
             script.write_text(f'#!/bin/sh\nexec {real} {here} "$@"\n')
             script.chmod(0o755)
         self.server = None
+        self.first = folder / "first"  # what the other terminal shows
         self._shell = subprocess.Popen(
             ["sh"],
             cwd=self.place,
@@ -63,14 +71,14 @@ class Terminal:
 
     def start(self, command):
         """Type `command` in another terminal, where it stays."""
-        self.server = subprocess.Popen(
-            shlex.split(command),
-            cwd=self.place,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self.first.open("wb") as printed:
+            self.server = subprocess.Popen(
+                shlex.split(command),
+                cwd=self.place,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+            )
         eventually((self.folder / "fail2ban.sock").exists, 20, "a server")
 
     def type(self, command):
@@ -90,7 +98,6 @@ class Terminal:
     def close(self):
         if self.server:
             ended(self.server)
-            self.server.stdout.close()
         self._shell.stdin.close()
         self._shell.wait(10)
         self._shell.stdout.close()
@@ -125,14 +132,18 @@ def test_commands_and_answers_are_told_apart():
 
 
 def test_every_step_of_the_tutorial_answers_as_it_says(terminal):
-    steps = list(typed(TUTORIAL.read_text("utf-8")))
+    text = TUTORIAL.read_text("utf-8")
+    steps = list(typed(text))
     assert len(steps) > 30
 
     for command, shown in steps:
         if command == "./fail2ban-server -f":
             terminal.start(command)
+            assert "" == terminal.first.read_text()
         else:
             terminal.expect(command, shown)
 
     assert 0 == terminal.server.wait(10)
-    assert "" == terminal.server.stdout.read()
+    told = terminal.first.read_text().splitlines()
+    assert all(any(is_like(line, shown) for line in told) for shown in told_by_server(text)), told
+    assert "Traceback" not in terminal.first.read_text()

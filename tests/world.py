@@ -397,34 +397,54 @@ class World:
         if self._sshd:
             self._sshd.wait(10)
 
-    def login(self, host, source, user="root", method="password", keys=("user_key",)):
-        """Try to log in from `source` on `host`; whether it worked."""
+    def _guess(self, host, source, user="root", method="password", keys=("user_key",)):
+        """A process that tries to log in from `source` on `host`."""
         options = {
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
             "PreferredAuthentications": method,
             "IdentitiesOnly": "yes",
             "NumberOfPasswordPrompts": 1,
-            "ConnectTimeout": 2,
+            "ConnectTimeout": 5,
             "LogLevel": "ERROR",
         }
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        words += [word for key in keys for word in ("-i", self.folder / key)]
+        words += [word for key in keys for word in ("-i", str(self.folder / key))]
         target = SERVER[1] if ":" in source else SERVER[0]
         asks = {"SSH_ASKPASS": str(self.folder / "askpass"), "SSH_ASKPASS_REQUIRE": "force"}
-        done = run(
-            *host.prefix,
-            *("ssh", "-F", "none", *words, "-b", source, f"{user}@{target}", "true"),
-            check=False,
+        return subprocess.Popen(
+            [*host.prefix, "ssh", "-F", "none", *words, "-b", source, f"{user}@{target}", "true"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env={"PATH": _PATH, "HOME": str(self.folder), **asks},
         )
-        return done.returncode == 0
 
-    def attack(self, source, times, users=("root", "alice", "admin")):
-        """That many wrong passwords from `source`, all at once."""
+    def login(self, host, source, user="root", method="password", keys=("user_key",)):
+        """Try to log in from `source` on `host`; whether it worked."""
+        with self.guessing(self._guess(host, source, user, method, keys)) as (guess,):
+            return guess.wait(30) == 0
+
+    @contextlib.contextmanager
+    def guessing(self, *guesses):
+        """While `guesses` go on.  One whose connection is cut would wait for ever."""
+        try:
+            yield guesses
+        finally:
+            for guess in guesses:
+                guess.kill()
+                guess.wait()
+
+    def attack(self, source, times, users=("root", "alice")):
+        """That many wrong passwords from `source`."""
+        for number in range(times):
+            assert not self.login(self.attacker, source, users[number % len(users)])
+
+    def attack_until(self, is_over, source, times, users=("root", "alice")):
+        """That many wrong passwords from `source`, the last of which may never be answered."""
         names = [users[number % len(users)] for number in range(times)]
-        with ThreadPoolExecutor(times) as guesses:
-            assert not any(guesses.map(lambda name: self.login(self.attacker, source, name), names))
+        with self.guessing(*(self._guess(self.attacker, source, name) for name in names)):
+            eventually(is_over, 10, f"what {times} wrong passwords from {source} lead to")
 
     def may_attack(self, source):
         """Whether the attacker can still connect from `source`."""

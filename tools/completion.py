@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from common.cli import Switch
 from common.commands import INTERNAL, Command
-from common.options import BAN_TIME_OPTIONS, DAEMON_OPTIONS, JAIL_OPTIONS, SWITCH
+from common.options import BAN_TIME_OPTIONS, DAEMON_OPTIONS, JAIL_OPTIONS, SWITCH, Option
 
 # Offers that a shell has to find out about.  In `ASK …`, `%2` is the second word of the command.
 FILE, DIRECTORY = "=file", "=dir"
@@ -151,7 +151,7 @@ def _words_for(command: Command, last: str, name: str) -> tuple[str, ...]:
     """What may be offered for `<name>` of `command`, whose last plain word is `last`."""
     if command.usage.startswith("get <jail> banned"):
         return (ASK_BANNED,)
-    option = _OPTIONS.get(command.option)
+    option = option_of(command)
     if option is None or name != "value":
         return _AFTER.get((last, name)) or _ANYWHERE.get(name, ())
     if option.kind is SWITCH:
@@ -159,6 +159,11 @@ def _words_for(command: Command, last: str, name: str) -> tuple[str, ...]:
     return _VALUES.get(option.key) or (
         tuple(option.kind.name.split("|")) if "|" in option.kind.name else ()
     )
+
+
+def option_of(command: Command) -> Option | None:
+    """The option that `command` sets or gets, if it does no more than that."""
+    return _OPTIONS.get(command.option)
 
 
 def of_switches(switches: Sequence[Switch]) -> list[Choice]:
@@ -265,6 +270,16 @@ def _zsh_action(offers: Sequence[str]) -> str:
     """How to call our function as it stands: with a space before it; `=x` would be a program's path."""
     words = (each.replace(" ", "_").replace("=", "\\=") for each in offers)
     return f" _fail2ban_offer {' '.join(words)}" if offers else " "
+
+
+def fish_rows(offers: Iterable[Offer]) -> str:
+    """The same lines for fish: one word each."""
+    return " \\\n    ".join(for_fish(row) for row in rows(offers, with_help=True).split("\n"))
+
+
+def with_word(choices: Iterable[Choice]) -> list[str]:
+    """The names of the options that take a word."""
+    return [name for choice in choices if choice.word for name in choice.names]
 
 
 def fish_options(program: str, choices: Iterable[Choice], condition: str) -> str:
