@@ -58,8 +58,9 @@ def made_absolute(choices: Choices) -> Choices:
     for name in ("confdir", "socket", "pidfile"):
         if given := getattr(choices, name):
             found[name] = os.path.abspath(given)
-    if choices.logtarget and "/" in choices.logtarget:
-        found["logtarget"] = os.path.abspath(choices.logtarget)
+    for name in ("logtarget", "dbfile"):
+        if "/" in (given := getattr(choices, name) or ""):
+            found[name] = os.path.abspath(given)
     return replace(choices, **found)  # type: ignore[arg-type]
 
 
@@ -106,6 +107,7 @@ _PASSED_ON = {
     "loglevel": "--loglevel",
     "logtarget": "--logtarget",
     "syslogsocket": "--syslogsocket",
+    "dbfile": "--dbfile",
     "timeout": "--timeout",
 }
 
@@ -202,6 +204,7 @@ def prepare(choices: Choices) -> Start | None:
         "loglevel": choices.loglevel or _VERBOSE.get(min(choices.verbosity, max(_VERBOSE))),
         "logtarget": choices.logtarget,
         "syslogsocket": choices.syslogsocket,
+        "dbfile": choices.dbfile,
     }
     return Start(settings, stream)
 

@@ -38,6 +38,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(("--loglevel",), "loglevel", "Log as much as <level> says, whatever the configuration says.", "level"),
     Switch(("--logtarget",), "logtarget", "Log to <target>: a file, STDOUT, STDERR, SYSLOG, SYSOUT, SYSTEMD-JOURNAL.", "target"),
     Switch(("--syslogsocket",), "syslogsocket", "The socket of syslog: auto or <path>.", "path"),
+    Switch(("--dbfile",), "dbfile", "Keep bans and positions in <path>: a file, :memory:, or None.", "path"),
     Switch(("-d",), "dump", "Print the commands that the configuration comes to, and end.", value="plain"),
     Switch(("--dp", "--dump-pretty"), "dump", "The same, made for reading.", value="pretty"),
     Switch(("-t", "--test"), "is_test", "See whether the configuration is right, and end."),
@@ -70,6 +71,7 @@ class Choices:
     loglevel: str | None = None
     logtarget: str | None = None
     syslogsocket: str | None = None
+    dbfile: str | None = None
     dump: str = ""
     is_test: bool = False
     is_interactive: bool = False

@@ -23,7 +23,6 @@ _fail2ban_commands='0	^$	start
 0	^$	get
 0	^$	flushlogs
 0	^$	add
-1	^ add$	=jails
 1	^ banned( [^ ]+)*$	=ask banned
 1	^ get$	thread
 1	^ get$	loglevel
@@ -32,7 +31,6 @@ _fail2ban_commands='0	^$	start
 1	^ get$	dbfile
 1	^ get$	dbmaxmatches
 1	^ get$	dbpurgeage
-1	^ get$	=ask get %2 banned
 1	^ get$	=jails
 1	^ reload( --restart| --unban| --if-exists)*$	--restart
 1	^ reload( --restart| --unban| --if-exists)*$	--unban
@@ -202,6 +200,7 @@ _fail2ban_options='-c	1	=dir
 --loglevel	1	CRITICAL	ERROR	WARNING	NOTICE	INFO	DEBUG
 --logtarget	1	STDOUT	STDERR	SYSLOG	SYSTEMD-JOURNAL	=file
 --syslogsocket	1	auto	=file
+--dbfile	1
 -d	0
 --dp	0
 --dump-pretty	0
@@ -403,7 +402,8 @@ _fail2ban_offer() {
 }
 
 _fail2ban_add() {
-    [[ $1 == "$current"* ]] && COMPREPLY+=("$1")
+    [[ $1 == "$current"* && $'\n'$(printf '%s\n' "${COMPREPLY[@]}")$'\n' != *$'\n'"$1"$'\n'* ]] &&
+        COMPREPLY+=("$1")
 }
 
 # Readline puts a word in place of what follows the last of its own word breaks only.

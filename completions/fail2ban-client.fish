@@ -19,11 +19,10 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '0	^$	echo	Have the server repeat the words.' \
     '0	^$	sleep	Have the server answer after <seconds>.' \
     '0	^$	version	Show the server\'s version.' \
-    '0	^$	set	Keep a value for growing bans under any other <key>.' \
-    '0	^$	get	Show a value kept for growing bans.' \
+    '0	^$	set	' \
+    '0	^$	get	' \
     '0	^$	flushlogs	Open the log file anew after it was moved, or write out what is held back.' \
     '0	^$	add	Make a jail that follows its logs with <backend>: auto, pyinotify, polling or systemd.' \
-    '1	^ add$	=jails	' \
     '1	^ banned( [^ ]+)*$	=ask banned	' \
     '1	^ get$	thread	Show the stack size of new threads.' \
     '1	^ get$	loglevel	Show it: how much is logged: CRITICAL ERROR WARNING NOTICE INFO DEBUG, or 1 to 4.' \
@@ -32,7 +31,6 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '1	^ get$	dbfile	Show it: the database; None for none, :memory: for one that is not kept.' \
     '1	^ get$	dbmaxmatches	Show it: log lines kept of a ban in the database.' \
     '1	^ get$	dbpurgeage	Show it: how long bans that are over are kept in the database.' \
-    '1	^ get$	=ask get %2 banned	' \
     '1	^ get$	=jails	' \
     '1	^ reload( --restart| --unban| --if-exists)*$	--restart	' \
     '1	^ reload( --restart| --unban| --if-exists)*$	--unban	' \
@@ -199,7 +197,7 @@ set -g __fail2ban_regex_arguments '0	^$	=file	' \
     '1	^ [^ ]+$	=sections	' \
     '1	^ [^ ]+$	=file	'
 
-set -g __fail2ban_with_word '-c' '--conf' '-s' '--socket' '-p' '--pidfile' '--pname' '--loglevel' '--logtarget' '--syslogsocket' '--timeout' '--str2sec'
+set -g __fail2ban_with_word '-c' '--conf' '-s' '--socket' '-p' '--pidfile' '--pname' '--loglevel' '--logtarget' '--syslogsocket' '--dbfile' '--timeout' '--str2sec'
 
 set -g __fail2ban_regex_with_word '-c' '--config' '-d' '--datepattern' '--timezone' '--TZ' '-e' '--encoding' '--usedns' '-L' '--maxlines' '-m' '--journalmatch' '-o' '--out' '--verbosity' '-l' '--log-level' '--jail'
 
@@ -255,6 +253,7 @@ function __fail2ban_offer
     set -l conf
     set -l is_regex
     __fail2ban_read
+    type -q $ask[1]; or set ask false
     for offer in $argv
         switch $offer
             case =file
@@ -284,7 +283,7 @@ function __fail2ban_offer
                 $ask --timeout 2 --json $words 2>/dev/null </dev/null |
                     string match -ar '"[^"]*"[],]' | string replace -r '^"(.*)"[],]$' '$1'
             case '*'
-                echo $offer
+                printf '%s\n' $offer
         end
     end
 end
@@ -341,6 +340,7 @@ complete -c fail2ban-client -n __fail2ban_takes_options -l pname -x -d 'Call the
 complete -c fail2ban-client -n __fail2ban_takes_options -l loglevel -x -a '(__fail2ban_offer \'CRITICAL\' \'ERROR\' \'WARNING\' \'NOTICE\' \'INFO\' \'DEBUG\')' -d 'Log as much as <level> says, whatever the configuration says.'
 complete -c fail2ban-client -n __fail2ban_takes_options -l logtarget -x -a '(__fail2ban_offer \'STDOUT\' \'STDERR\' \'SYSLOG\' \'SYSTEMD-JOURNAL\' \'=file\')' -d 'Log to <target>: a file, STDOUT, STDERR, SYSLOG, SYSOUT, SYSTEMD-JOURNAL.'
 complete -c fail2ban-client -n __fail2ban_takes_options -l syslogsocket -x -a '(__fail2ban_offer \'auto\' \'=file\')' -d 'The socket of syslog: auto or <path>.'
+complete -c fail2ban-client -n __fail2ban_takes_options -l dbfile -x -d 'Keep bans and positions in <path>: a file, :memory:, or None.'
 complete -c fail2ban-client -n __fail2ban_takes_options -s d -d 'Print the commands that the configuration comes to, and end.'
 complete -c fail2ban-client -n __fail2ban_takes_options -l dp -l dump-pretty -d 'The same, made for reading.'
 complete -c fail2ban-client -n __fail2ban_takes_options -s t -l test -d 'See whether the configuration is right, and end.'
@@ -365,6 +365,7 @@ complete -c fail2ban-server -n __fail2ban_takes_options -l pname -x -d 'Call the
 complete -c fail2ban-server -n __fail2ban_takes_options -l loglevel -x -a '(__fail2ban_offer \'CRITICAL\' \'ERROR\' \'WARNING\' \'NOTICE\' \'INFO\' \'DEBUG\')' -d 'Log as much as <level> says, whatever the configuration says.'
 complete -c fail2ban-server -n __fail2ban_takes_options -l logtarget -x -a '(__fail2ban_offer \'STDOUT\' \'STDERR\' \'SYSLOG\' \'SYSTEMD-JOURNAL\' \'=file\')' -d 'Log to <target>: a file, STDOUT, STDERR, SYSLOG, SYSOUT, SYSTEMD-JOURNAL.'
 complete -c fail2ban-server -n __fail2ban_takes_options -l syslogsocket -x -a '(__fail2ban_offer \'auto\' \'=file\')' -d 'The socket of syslog: auto or <path>.'
+complete -c fail2ban-server -n __fail2ban_takes_options -l dbfile -x -d 'Keep bans and positions in <path>: a file, :memory:, or None.'
 complete -c fail2ban-server -n __fail2ban_takes_options -s d -d 'Print the commands that the configuration comes to, and end.'
 complete -c fail2ban-server -n __fail2ban_takes_options -l dp -l dump-pretty -d 'The same, made for reading.'
 complete -c fail2ban-server -n __fail2ban_takes_options -s t -l test -d 'See whether the configuration is right, and end.'

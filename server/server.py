@@ -28,6 +28,7 @@ from server.worker import Worker, World, of_filter
 log = logging.getLogger("fail2ban.server")
 
 _HOUR = 3600.0
+_SYNC_PATIENCE = 2.0  # seconds that a command waits for a slow disk
 _STOP_PATIENCE = 60.0  # seconds that a jail may take to end its actions
 
 T = TypeVar("T")
@@ -151,6 +152,10 @@ class Server:
         """Once an hour, have the store forget what nobody needs any more; ends with the server."""
         while not self.is_stopping.wait(_HOUR):
             self.clean_up()
+
+    def make_durable(self) -> None:
+        """Wait until what was decided by now survives a crash, but not for long."""
+        self._world.store.sync(_SYNC_PATIENCE)
 
     def clean_up(self) -> None:
         """Have the store forget what nobody needs any more."""

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.address import shortest_network
 from common.commands import COMMANDS, Command, Given, parse
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fail2ban.transmitter")
 
+T = TypeVar("T")
 Answer = Callable[["Server", Given, Sequence[Any]], Any]
 _HANDLERS: dict[str, Answer] = {}
 _BUILT_IN = (
@@ -367,6 +368,15 @@ def _host(word: Any) -> str:
 # -- bans ----------------------------------------------------------------------------------------------
 
 
+def _ordered(
+    server: Server, jails: Sequence[str], request: Callable[[Jail, float], tuple[list[Order], T]]
+) -> list[T]:
+    """What `request` says of each of `jails`; by then what it changed is durable, if the disk can."""
+    answers = [server.worker(name).order(request) for name in jails]
+    server.make_durable()
+    return answers
+
+
 @handles("set <jail> banip <ip>...")
 def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
@@ -375,13 +385,14 @@ def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
         orders = [order for host in hosts for order in jail.ban(host, now)]
         return orders, len(orders)
 
-    return server.worker(given["jail"][0]).order(ban)
+    return _ordered(server, [given["jail"][0]], ban)[0]
 
 
 @handles("set <jail> unbanip [--report-absent] <ip>...")
 def _unban(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
-    lifted = server.worker(given["jail"][0]).order(lambda jail, now: _unban_hosts(jail, hosts))
+    jails = [given["jail"][0]]
+    (lifted,) = _ordered(server, jails, lambda jail, now: _unban_hosts(jail, hosts))
     absent = [host for host in hosts if host not in lifted]
     if absent and given["--report-absent"]:
         raise ValueError(f"not banned: {absent!r}")
@@ -400,16 +411,14 @@ def _unban_all(jail: Jail, now: float) -> tuple[list[Order], int]:
 
 @handles("unban --all")
 def _unban_all_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    return sum(server.worker(name).order(_unban_all) for name in server.names())
+    return sum(_ordered(server, server.names(), _unban_all))
 
 
 @handles("unban <ip>...")
 def _unban_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
-    return sum(
-        len(server.worker(name).order(lambda jail, now: _unban_hosts(jail, hosts)))
-        for name in server.names()
-    )
+    every = _ordered(server, server.names(), lambda jail, now: _unban_hosts(jail, hosts))
+    return sum(len(lifted) for lifted in every)
 
 
 @handles("set <jail> attempt <ip> [<text>...]")
@@ -464,8 +473,7 @@ def _banned(server: Server, given: Given, words: Sequence[Any]) -> Any:
 def _banned_where(server: Server, given: Given, words: Sequence[Any]) -> Any:
     banned = {name: set(server.worker(name).ask(_hosts)) for name in server.names()}
     return [
-        [name for name, hosts in banned.items() if _host(host) in hosts]
-        for host in given["ip"]
+        [name for name, hosts in banned.items() if _host(host) in hosts] for host in given["ip"]
     ]
 
 

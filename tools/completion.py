@@ -41,6 +41,7 @@ _OPTIONS = {
 }
 # What may stand for <name> after a certain word, else after any.
 _AFTER = {
+    ("add", "jail"): (),  # it is a new one
     ("idle", "value"): ("on", "off"),
     ("unban", "ip"): (ASK_BANNED_ANYWHERE,),
     ("banned", "ip"): (ASK_BANNED_ANYWHERE,),
@@ -116,7 +117,7 @@ def of_commands(commands: Iterable[Command]) -> list[Offer]:
 
 def _of_command(command: Command) -> Iterator[Offer]:
     tokens = command.usage.split(" ")
-    words = [token for token in tokens if "<" not in token and "[" not in token]
+    words = [token for token in tokens if not token.startswith(("<", "["))]
     before = rank = ""
     switches: list[str] = []
     for token in tokens:
@@ -149,11 +150,11 @@ def _of_command(command: Command) -> Iterator[Offer]:
 
 def _words_for(command: Command, last: str, name: str) -> tuple[str, ...]:
     """What may be offered for `<name>` of `command`, whose last plain word is `last`."""
-    if command.usage.startswith("get <jail> banned"):
+    if command.usage.startswith("get <jail>") and name == "ip":
         return (ASK_BANNED,)
     option = option_of(command)
     if option is None or name != "value":
-        return _AFTER.get((last, name)) or _ANYWHERE.get(name, ())
+        return _AFTER.get((last, name), _ANYWHERE.get(name, ()))
     if option.kind is SWITCH:
         return ("true", "false")
     return _VALUES.get(option.key) or (

@@ -140,7 +140,8 @@ _fail2ban_offer() {
 }
 
 _fail2ban_add() {
-    [[ $1 == "$current"* ]] && COMPREPLY+=("$1")
+    [[ $1 == "$current"* && $'\n'$(printf '%s\n' "${COMPREPLY[@]}")$'\n' != *$'\n'"$1"$'\n'* ]] &&
+        COMPREPLY+=("$1")
 }
 
 # Readline puts a word in place of what follows the last of its own word breaks only.

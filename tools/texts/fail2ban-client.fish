@@ -63,6 +63,7 @@ function __fail2ban_offer
     set -l conf
     set -l is_regex
     __fail2ban_read
+    type -q $ask[1]; or set ask false
     for offer in $argv
         switch $offer
             case =file
@@ -92,7 +93,7 @@ function __fail2ban_offer
                 $ask --timeout 2 --json $words 2>/dev/null </dev/null |
                     string match -ar '"[^"]*"[],]' | string replace -r '^"(.*)"[],]$' '$1'
             case '*'
-                echo $offer
+                printf '%s\n' $offer
         end
     end
 end
