@@ -87,7 +87,10 @@ class Pattern:
         if not text.strip():
             raise RegexError("Empty regular expression")
         self.source = text
-        self.expanded, compiled = _compiled(_expanded(text, use_dns), is_multiline)
+        try:
+            self.expanded, compiled = _compiled(_expanded(text, use_dns), is_multiline)
+        except RegexError as error:
+            raise RegexError(f"Unable to compile regular expression {text!r}: {error}") from None
         # Python tries a regex with `^` at each place of a line; `match` looks at the first alone.
         self.search: Callable[[str], re.Match[str] | None] = (
             compiled.match if _is_tied(self.expanded, compiled.flags) else compiled.search
@@ -189,7 +192,8 @@ def _compiled(text: str, is_multiline: bool) -> tuple[str, re.Pattern[str]]:
                 return text, re.compile(text, flags)
             except (re.error, OverflowError, RecursionError) as error:
                 problem = error
-    raise RegexError(f"Unable to compile regular expression '{text}': {problem}")
+    # Where in the expanded text it went wrong would tell nobody anything.
+    raise RegexError(getattr(problem, "msg", str(problem)))
 
 
 def _is_tied(text: str, flags: int) -> bool:

@@ -110,8 +110,17 @@ def test_without_a_server_of_ours_the_attacker_goes_on_and_on(world):
     assert world.may_work()
 
 
-@EACH
-@pytest.mark.parametrize(("source", "other"), [(EVE, EVE_TOO), (EVE6, EVE6_TOO)])
+@pytest.mark.parametrize(
+    ("banaction", "source", "other"),
+    [
+        ("nftables", EVE, EVE_TOO),
+        ("nftables", EVE6, EVE6_TOO),
+        ("nftables-allports", EVE6, EVE6_TOO),
+        ("iptables-multiport", EVE, EVE_TOO),
+        ("iptables-multiport", EVE6, EVE6_TOO),
+        ("iptables-allports", EVE, EVE_TOO),
+    ],
+)
 def test_after_maxretry_wrong_logins_the_attacker_cannot_connect_and_the_user_can(
     world, guard, banaction, source, other
 ):

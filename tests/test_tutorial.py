@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import shutil
 import subprocess
 import sys
 import time
@@ -51,8 +53,8 @@ class Terminal:
         self.folder = folder
         self.place = folder / "checkout"
         self.place.mkdir()
-        (self.place / "config").symlink_to(ROOT / "config")
-        here = f"-s {folder}/fail2ban.sock -p {folder}/fail2ban.pid"
+        shutil.copytree(ROOT / "config", self.place / "config")
+        here = f"-s {folder}/fail2ban.sock -p {folder}/fail2ban.pid -c {self.place}/config"
         for program in PROGRAMS:
             real = f"{shlex.quote(sys.executable)} {ROOT / program}"
             script = self.place / program

@@ -343,6 +343,8 @@ class World:
             run(*inside, *wire)
             run(*inside, "link", "set", port, "master", "lan", "up")
             _address(host, "eth0", addresses)
+        for limit in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):  # else only some are told "no"
+            self.server.run("sh", "-c", f"echo 0 >/proc/sys/net/{limit}")
 
     def _serve(self):
         """rsyslogd and sshd, which see files of ours where the system's are."""
