@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env check format test demo bench clean
+.PHONY: help env check format test demo bench manual clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ demo: env  ## a server, an attack and a ban, in less than a minute and without r
 
 bench: env  ## how fast it is
 	$(BIN)/python bench/run.py
+
+manual: env  ## what is read from the tables: man pages, reference, completion for shells
+	$(BIN)/python tools/manual.py
 
 clean:  ## take away what the targets above have made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -48,6 +48,9 @@ setup(
     data_files=[
         ("share/man/man1", files("man/*.1")),
         ("share/man/man5", files("man/*.5")),
+        ("share/bash-completion/completions", files("completions/*.bash")),
+        ("share/zsh/site-functions", files("completions/_*")),
+        ("share/fish/vendor_completions.d", files("completions/*.fish")),
         ("share/fail2ban", files("files/*")),
     ],
 )

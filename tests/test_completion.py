@@ -21,6 +21,7 @@ from tools import completion
 
 COMPLETIONS = ROOT / "completions"
 SECONDS = 30
+EVIL = "x;reboot $(reboot) `reboot`"
 
 
 # -- the shells
@@ -145,7 +146,7 @@ def server(tmp_path_factory):
         .replace("{}", str(tmp_path_factory.getbasetemp()))
     )  # fmt: skip
     ours.start()
-    ours.client("set", "front", "banip", "192.0.2.1", "2001:db8::2")
+    ours.client("set", "front", "banip", "192.0.2.1", "2001:db8::2", EVIL)
     yield ours
     ours.finish()
 
@@ -229,6 +230,13 @@ def test_what_the_server_knows_is_offered(shell, server, said, wanted):
     line = said.format(socket=server.socket, conf=server.conf)
 
     assert set(wanted.split()) == set(shell.offers(f"fail2ban-client {line}"))
+
+
+def test_an_id_that_would_mean_something_to_a_shell_is_not_offered(shell, server):
+    assert EVIL in server.says("get", "front", "banned")
+
+    offered = shell.offers(f"fail2ban-client -s {server.socket} set front unbanip ")
+    assert {"192.0.2.1", "2001:db8::2", "--report-absent"} == set(offered)
 
 
 def test_jails_stand_beside_the_words_that_may_stand_there_too(shell, server):

@@ -305,7 +305,7 @@ def test_a_reload_may_lift_the_bans_or_start_anew(ssh):
     assert ssh.ask("get", "ssh", "banned") == []
 
     ssh.ask("reload", "ssh", ["--restart"], STREAM)
-    assert ssh.ran.count("open") == 2
+    eventually(lambda: ssh.ran.count("open") == 2)
 
 
 def test_a_stream_with_one_bad_jail_starts_the_others_and_says_so(talk):
@@ -331,3 +331,107 @@ def test_stop_ends_all(ssh):
     ssh.ask("stop")
 
     assert ssh.server.is_stopping.is_set() and ssh.server.names() == []
+
+
+# -- every command, with right and with wrong words ------------------------------------------------
+
+VALUES = {
+    "loglevel": "INFO", "logtarget": "STDERR", "syslogsocket": "auto", "allowipv6": "auto",
+    "dbfile": "None", "dbmaxmatches": "9", "dbpurgeage": "1d", "usedns": "no", "maxlines": "2",
+    "prefregex": "^x<F-CONTENT>.+</F-CONTENT>$", "datepattern": "{NONE}", "maxretry": "4", "maxmatches": "2",
+    "findtime": "1h", "bantime": "-1", "ignorecommand": "true", "ignoreself": "no",
+    "ignorecache": 'key="<ip>"', "logtimezone": "UTC", "logencoding": "utf-8", "idle": "on",
+    "bantime.increment": "true", "bantime.factor": "2", "bantime.formula": "ban.Time",
+    "bantime.multipliers": "1 2", "bantime.maxtime": "1w", "bantime.rndtime": "5m",
+    "bantime.overalljails": "no",
+}  # fmt: skip
+WORDS = {
+    "<jail>": "ssh", "<ip>...": EVE, "[<ip>...]": EVE, "<ip>": EVE, "<regex>": REGEX, "<index>": "0",
+    "<action>": "wall", "<property>": "actionban", "<list>": [REGEX], "<seconds>": "0", "[<seconds>]": "1",
+    "<sizes>": {"stacksize": 0}, "<text>": "a text", "[<text>...]": "a text", "<commands>": [], "<options>": [],
+    "[<match>...]": "_COMM=sshd", "[<word>...]": "word", "[<separator>]": ",", "[<flavour>]": "short",
+    "[--report-absent]": None, "[<where>]": "tail", "[<backend>]": "polling", "[<file>]": None, "[<json>]": None,
+    "<name>": "port", "[<value>]": "22", "bantime.<key>": "bantime.mine",
+}  # fmt: skip
+BEFORE = {
+    "set <jail> delignoreip <ip>": ["set", "ssh", "addignoreip", EVE],
+    "add <jail> [<backend>]": ["stop", "ssh"],
+    "set dbfile <value>": ["stop", "ssh"],
+}
+SPECIAL = {
+    "set <jail> addaction <action> [<file>] [<json>]": ["set", "ssh", "addaction", "other"],
+    "multi-set <jail> action <action> <list>": [
+        "multi-set",
+        "ssh",
+        "action",
+        "wall",
+        [["port", "1"]],
+    ],
+    "set <jail> deljournalmatch [<match>...]": None,  # it needs a jail that follows the journal
+}
+
+
+def right_words(command, log):
+    """Words that are `command`, for the jail ssh."""
+    if command.usage in SPECIAL:
+        return SPECIAL[command.usage]
+    words = []
+    for part in command.usage.split():
+        if part == "<path>":
+            words.append(str(log))
+        elif part == "<value>":
+            words.append(VALUES.get(command.option or words[2], "x"))
+        elif (word := WORDS.get(part, part)) is not None:
+            words.append(word)
+    return words
+
+
+SERVED = [command for command in COMMANDS if not command.by_client]
+
+
+def without_its_last(command):
+    """The words of `command` up to the last one that it needs, without that."""
+    return [part for part in command.usage.split() if not part.startswith("[")][:-1]
+
+
+WHOLE = {" ".join([*without_its_last(c), c.usage.split()[-1]]) for c in SERVED} | {
+    " ".join(part for part in command.usage.split() if not part.startswith("["))
+    for command in SERVED
+}
+OF_JAILS = [c for c in SERVED if "<jail>" in c.usage and not c.usage.startswith("add")]
+CUT_SHORT = [
+    c for c in SERVED if without_its_last(c) and " ".join(without_its_last(c)) not in WHOLE
+]
+
+
+def name_of(command):
+    return command.usage
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in SERVED if SPECIAL.get(c.usage, []) is not None], ids=name_of
+)
+def test_each_command_is_answered(ssh, command):
+    if command.usage in BEFORE:
+        ssh.ask(*BEFORE[command.usage])
+
+    assert ssh.answer(*right_words(command, ssh.log))[0] == 0
+
+
+def test_a_journal_match_that_is_not_there_cannot_be_deleted(ssh):
+    assert isinstance(ssh.refused("set", "ssh", "deljournalmatch", "x"), ValueError)
+
+
+@pytest.mark.parametrize("command", OF_JAILS, ids=name_of)
+def test_each_command_refuses_a_jail_that_is_not_there(ssh, command):
+    words = right_words(command, ssh.log) or ["set", "ssh", "deljournalmatch", "x"]
+    words[command.usage.split().index("<jail>")] = "nobody"
+
+    assert isinstance(ssh.refused(*words), UnknownJailError)
+
+
+@pytest.mark.parametrize("command", CUT_SHORT, ids=name_of)
+def test_each_command_refuses_too_few_words(talk, command):
+    words = [WORDS.get(part, part) for part in without_its_last(command)]
+
+    assert isinstance(talk.refused(*words), InvalidCommand | UnknownJailError | IndexError)

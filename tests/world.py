@@ -307,7 +307,7 @@ class Host:
     def run(self, *command, **more):
         return run(*self.prefix, *command, env={**os.environ, "PATH": _PATH}, **more)
 
-    def reaches(self, address, source, port=22, seconds=1.0):
+    def reaches(self, address, source, port=22, seconds=0.5):
         """Whether a TCP connection from `source` to `address` comes about."""
         words = (sys.executable, "-c", CONNECT, source, address, port, seconds)
         return self.run(*words, check=False).returncode == 0
@@ -343,7 +343,7 @@ class World:
             run(*inside, *wire)
             run(*inside, "link", "set", port, "master", "lan", "up")
             _address(host, "eth0", addresses)
-        for limit in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):  # else only some are told "no"
+        for limit in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):  # else few are told "rejected"
             self.server.run("sh", "-c", f"echo 0 >/proc/sys/net/{limit}")
 
     def _serve(self):

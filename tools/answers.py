@@ -82,6 +82,13 @@ _ANSWERS = {
     "get <jail> action <action> <property>": Answer("the value"),
     "get <jail> actionproperties <action>": Answer("a list of names"),
     "get <jail> actionmethods <action>": Answer("a list of names"),
+    "server-status": Answer("`Server ready`, a text"),
+    "config-error <text>": Answer("nothing (null)"),
+    "server-stream <commands>": Answer("nothing (null); of a command that fails, its exception"),
+    "reload <jail> <options> <commands>": Answer("`OK`, a text"),
+    "multi-set <jail> addfailregex <list>": Answer("true"),
+    "multi-set <jail> addignoreregex <list>": Answer("true"),
+    "multi-set <jail> action <action> <list>": Answer("true"),
 }  # fmt: skip
 # Of commands that set or get an option, what its kind does not say.
 _MORE = {

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes what is read from the tables: man pages, reference in doc/, completion for shells.
 

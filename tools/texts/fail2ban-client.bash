@@ -93,7 +93,8 @@ _fail2ban_note() {
     esac
 }
 
-# Add what each of the words stands for to $found.
+# Add what each of the words stands for to the reply.  What the server knows may be an attacker's words:
+# only what means nothing to a shell is offered.
 _fail2ban_offer() {
     local offer typed=${current#"$prefix"} number file
     found=()
@@ -124,10 +125,10 @@ _fail2ban_offer() {
         =ask*)
             offer=${offer#=ask }
             for number in 2 4; do
-                offer=${offer//%$number/${given[number - 1]}}
+                offer=${offer//%$number/"${given[number - 1]}"}
             done
             found+=($("${ask[@]}" --timeout 2 --json $offer 2>/dev/null </dev/null |
-                grep -oE '"[^"]*"[],]' | sed 's/^"//; s/"[],]$//'))
+                grep -oE '"[[:alnum:]_.:/@%+-]+"[],]' | sed 's/^"//; s/"[],]$//'))
             ;;
         *) found+=("$offer") ;;
         esac

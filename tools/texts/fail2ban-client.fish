@@ -56,7 +56,8 @@ function __fail2ban_read --no-scope-shadowing
     end
 end
 
-# Print what each of the words stands for.
+# Print what each of the words stands for.  What the server knows may be an attacker's words: only what
+# means nothing to a shell is offered.
 function __fail2ban_offer
     set -l ask
     set -l given
@@ -91,7 +92,7 @@ function __fail2ban_offer
                     end
                 end
                 $ask --timeout 2 --json $words 2>/dev/null </dev/null |
-                    string match -ar '"[^"]*"[],]' | string replace -r '^"(.*)"[],]$' '$1'
+                    string match -ar '"[\w.:/@%+-]+"[],]' | string replace -r '^"(.*)"[],]$' '$1'
             case '*'
                 printf '%s\n' $offer
         end
