@@ -32,9 +32,9 @@ class Bash:
 
     script = """
     source "$1"
-    complete -p "${2%% *}" >/dev/null || exit
+    program=${2%% *} program=${program##*/}
     COMP_LINE=$2 COMP_POINT=${#2}
-    "$(complete -p "${2%% *}" | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
+    "$(complete -p "$program" | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
     (( ${#COMPREPLY[@]} )) && printf '%s\\n' "${COMPREPLY[@]}"
     """
 
@@ -42,7 +42,7 @@ class Bash:
         self._environment = {**os.environ, "PATH": path}
 
     def offers(self, line):
-        program = line.split(" ", 1)[0]
+        program = program_of(line)
         words = ("--norc", "-c", self.script, "bash", COMPLETIONS / f"{program}.bash", line)
         return lines_of(["bash", *words], self._environment)
 
@@ -55,12 +55,16 @@ class Fish:
         self._environment = {**os.environ, "PATH": path, "HOME": str(folder)}
 
     def offers(self, line):
-        file = COMPLETIONS / f"{line.split(' ', 1)[0]}.fish"
+        file = COMPLETIONS / f"{program_of(line)}.fish"
         words = ("--no-config", "-c", "source $argv[1]; complete -C $argv[2]", file, line)
         return [each.split("\t")[0] for each in lines_of(["fish", *words], self._environment)]
 
     def end(self):
         pass
+
+
+def program_of(line):
+    return line.split(" ", 1)[0].rpartition("/")[2]
 
 
 def lines_of(command, environment):
@@ -175,6 +179,11 @@ def test_commands_are_offered(shell):
 
 def test_the_server_takes_the_same_commands(shell):
     assert ["flushlogs"] == shell.offers("fail2ban-server flu")
+
+
+def test_a_program_may_be_named_by_its_path(shell):
+    assert ["version"] == shell.offers(f"{ROOT}/fail2ban-client vers")
+    assert ["--verdict"] == shell.offers(f"{ROOT}/fail2ban-regex --verd")
 
 
 @pytest.mark.parametrize(

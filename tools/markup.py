@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,9 @@ def roff(text: str) -> str:
 def roff_usage(usage: str) -> str:
     """A usage: what is typed as it stands is bold, what stands for something else is italic."""
     made = ""
-    for at, (kind, text) in enumerate(_pieces(usage)):
+    for kind, text in _pieces(usage):
         font = {"name": "\\fI", "word": "\\fB", "sign": ""}[kind]
-        made += f"{font}{roff(text) if at else roff(text)}" + ("\\fR" if font else "")
+        made += f"{font}{roff(text)}" + ("\\fR" if font else "")
     return made
 
 
@@ -107,5 +108,6 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """`text` as it stands, for a cell of a table."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    """`text` as it stands, for a cell of a table; what is in angle brackets becomes code."""
+    plain = text.replace("|", "\\|").replace("*", "\\*")
+    return re.sub(r"<[^<>\s]+>(?:\.\.\.)?", r"`\g<0>`", plain)

@@ -54,7 +54,7 @@ _ACTION = {
     "actionstop": "Run when the jail stops, after the last unban: takes away what actionstart made.",
     "actionflush": "Run in place of many single actionunbans, such as when the jail stops: lifts all bans at once.",
     "actionreload": "Run in place of actionstop and actionstart when a reload changes the action.",
-    "actioncheck": "Run where a command failed: fails if what actionstart made is gone.",
+    "actioncheck": "Run before bans are made, once for all that come together: fails if what actionstart made is gone.",
     "actionrepair": "Run when actioncheck fails, in place of actionstop and actionstart.",
     "actionrepair_on_unban": "Whether that is also done before an unban.",
     "actionban": "Run for each ban.",

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import threading
+import time
+
+import pytest
+
+from common.options import ActionConf, JailConf, LogPath
+from server.filter import Filter
+from server.reader import LogReader
+from server.records import Failure, LogBlock, Position, Result
+from server.resolver import Resolver
+from server.store import Store
+from server.worker import Worker, World
+from tests.support import BOB, EVE, eventually
+
+WALL = ActionConf("wall", {"actionban": "ban <ip>", "actionunban": "unban <ip>"})
+
+
+class Place:
+    """A jail's worker in a world of its own."""
+
+    def __init__(self, store=None, **options):
+        self.ran = []
+        self.now = time.time()
+        self.failing = set()
+        self.store = store or Store(":memory:")
+        if store is None:
+            self.store.open()
+        self.reader = LogReader()
+        self.reader.start()
+        names = {"bob.example": (BOB,), "nobody.example": ()}
+        resolver = Resolver(lambda name: names[name])
+        self.world = World(lambda: self.now, self.reader, self.store, resolver, self._run)
+        given = {"failregex": (r"^\s*refused <HOST>$",), "actions": (WALL,), "ignore_self": False}
+        self.conf = JailConf("ssh", is_started=True, **given | options)
+        idle = JailConf("ssh")
+        self.worker = Worker(idle, Filter(self.conf), self.world)
+        self.worker.start()
+        self.worker.change(self.conf)
+
+    def _run(self, command):
+        self.ran.append(" ".join([command.script.split()[0], *command.environment.values()]))
+        return Result(command, 1 if command.script in self.failing else 0)
+
+    def block(self, *hosts, path="/log", offset=0):
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.now))
+        data = "".join(f"{date} refused {host}\n" for host in hosts).encode()
+        return LogBlock(path, data, Position(1, 2, offset), Position(1, 2, offset + len(data)))
+
+    def see(self, *hosts, **where):
+        assert self.worker.offer(self.block(*hosts, **where))
+
+    def close(self):
+        self.worker.stop()
+        assert self.worker.join(10)
+        self.reader.stop()
+
+    def figures(self):
+        return self.worker.ask(lambda jail: (jail.total_failed, [ban.host for ban in jail.bans]))
+
+
+@pytest.fixture
+def place():
+    made = []
+
+    def make(**options):
+        made.append(Place(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_lines_become_a_ban_and_the_ban_a_command(place):
+    ssh = place(max_retry=2)
+
+    ssh.see(EVE, BOB, EVE)
+
+    eventually(lambda: f"ban {EVE}" in ssh.ran)
+    assert ssh.figures() == (3, [EVE])
+
+
+def test_what_was_read_and_what_came_of_it_is_saved_together(place):
+    ssh = place(max_retry=2)
+
+    ssh.see(EVE, EVE, BOB)
+    ssh.figures()
+    assert ssh.store.sync()
+
+    assert [ban.host for ban in ssh.store.bans("ssh", ssh.now)] == [EVE]
+    assert [failure.host for failure in ssh.store.failures("ssh", 0)] == [BOB]
+    assert ssh.store.positions("ssh")["/log"] == ssh.block(EVE, EVE, BOB).end
+
+
+def test_a_position_without_consequences_is_saved_at_the_end_at_the_latest(place):
+    ssh = place()
+    ssh.see()
+    end = ssh.block().end
+
+    ssh.worker.stop()
+    assert ssh.worker.join(10) and ssh.store.sync()
+
+    assert ssh.store.positions("ssh") == {"/log": end}
+
+
+def test_a_restart_restores_bans_and_counts_on(place):
+    store = Store(":memory:")
+    store.open()
+    now = time.time()
+    first = place(store=store, max_retry=2)
+    first.see(EVE, EVE, BOB)
+    first.figures()
+    first.worker.stop()
+    first.worker.join(10)
+
+    second = place(store=store, max_retry=2)
+    second.see(BOB)
+
+    eventually(lambda: {f"ban {EVE}", f"ban {BOB}"} <= set(second.ran))
+    assert second.now - now < 60
+
+
+def test_a_ban_is_lifted_when_its_time_is_over(place):
+    ssh = place(max_retry=1, ban_time=600)
+    ssh.see(EVE)
+    eventually(lambda: f"ban {EVE}" in ssh.ran)
+
+    ssh.now += 601
+    ssh.worker.ask(lambda jail: None)
+
+    eventually(lambda: f"unban {EVE}" in ssh.ran)
+
+
+def test_a_jail_that_is_behind_takes_no_more_blocks_and_then_goes_on(place):
+    gate = threading.Event()
+    ssh = place(max_retry=100, ignore_command="slow")
+    ssh.worker.ask(lambda jail: None)
+    waits = ssh.world.run
+
+    def wait(command):
+        gate.wait(10)
+        return waits(command)
+
+    object.__setattr__(ssh.world, "run", wait)
+    ssh.failing.add("slow")
+
+    taken = [ssh.worker.offer(ssh.block(EVE)) for _ in range(9)]
+    gate.set()
+
+    assert taken[0] and not taken[-1]
+    eventually(lambda: ssh.figures()[0] == taken.count(True))
+    assert ssh.worker.offer(ssh.block(EVE))
+
+
+def test_ignorecommand_is_asked_once_for_what_its_cache_remembers(place):
+    ssh = place(max_retry=1, ignore_command="friend <ip>", ignore_cache='key="<ip>"')
+
+    ssh.see(EVE, EVE, EVE)
+
+    assert ssh.figures() == (0, [])
+    assert [one for one in ssh.ran if one.startswith("friend")] == [f"friend {EVE}"]
+
+
+@pytest.mark.parametrize(("use", "banned"), [("yes", BOB), ("warn", BOB), ("raw", "bob.example")])
+def test_a_name_is_looked_up_off_the_path_or_taken_as_it_is(place, use, banned):
+    ssh = place(max_retry=1, use_dns=use)
+
+    ssh.see("bob.example")
+
+    eventually(lambda: ssh.figures()[1] == [banned])
+
+
+def test_names_are_passed_over_where_nobody_wants_them(place):
+    ssh = place(max_retry=1, use_dns="no")
+
+    ssh.see("bob.example", EVE)
+
+    assert ssh.figures()[1] == [EVE]
+
+
+def test_an_ignored_list_may_stand_in_a_file_or_be_a_name(place, tmp_path):
+    (tmp_path / "friends").write_text(f"{EVE}  # a friend\n")
+    ssh = place(max_retry=1, ignore_ip=(f"file:{tmp_path}/friends", "bob.example"))
+    eventually(lambda: ssh.worker.ask(lambda jail: jail.is_ignored(Failure(BOB, 0))))
+
+    ssh.see(EVE, BOB, "192.0.2.9")
+
+    assert ssh.figures()[1] == ["192.0.2.9"]
+
+
+def test_an_unforeseen_error_is_shown_and_the_jail_goes_on(place):
+    ssh = place(max_retry=1)
+
+    assert ssh.worker.offer("not a block at all")
+    eventually(lambda: ssh.worker.problems)
+    ssh.see(EVE)
+
+    eventually(lambda: f"ban {EVE}" in ssh.ran)
+
+
+def test_an_error_of_a_request_comes_back_to_who_asked(place):
+    ssh = place()
+
+    with pytest.raises(ZeroDivisionError):
+        ssh.worker.ask(lambda jail: 1 / 0)
+    assert ssh.worker.problems == ()
+
+
+def test_a_log_that_is_missing_is_a_matter_of_its_jail(place, tmp_path):
+    ssh = place(log_paths=(LogPath(str(tmp_path / "later.log")),), max_retry=1)
+    (file,) = eventually(lambda: ssh.reader.files("ssh"))
+    assert file.is_missing
+
+    (tmp_path / "later.log").write_bytes(ssh.block(EVE).data)
+
+    eventually(lambda: ssh.figures()[1] == [EVE])
+
+
+def test_actions_that_change_take_over_what_is_enforced(place):
+    ssh = place(max_retry=1)
+    ssh.see(EVE)
+    eventually(lambda: f"ban {EVE}" in ssh.ran)
+    other = ActionConf("second", {"actionban": "shut <ip>", "actionunban": "open <ip>"})
+
+    ssh.worker.change(JailConf(**{**{f: getattr(ssh.conf, f) for f in ssh.conf.__slots__}, "actions": (WALL, other)}))  # fmt: skip
+
+    eventually(lambda: f"shut {EVE}" in ssh.ran)
+    assert ssh.ran.count(f"ban {EVE}") == 1
+
+
+def test_a_restored_ban_that_is_over_stays_over(place):
+    store = Store(":memory:")
+    store.open()
+    ssh = place(store=store, max_retry=1, ban_time=60)
+    ssh.worker.order(lambda jail, now: (jail.ban(EVE, now - 61), None))
+    ssh.worker.stop()
+    ssh.worker.join(10)
+
+    again = place(store=store)
+
+    assert again.figures()[1] == []
