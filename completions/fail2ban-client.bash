@@ -200,7 +200,7 @@ _fail2ban_options='-c	1	=dir
 --loglevel	1	CRITICAL	ERROR	WARNING	NOTICE	INFO	DEBUG
 --logtarget	1	STDOUT	STDERR	SYSLOG	SYSTEMD-JOURNAL	=file
 --syslogsocket	1	auto	=file
---dbfile	1
+--dbfile	1	None	:memory:	=file
 -d	0
 --dp	0
 --dump-pretty	0

@@ -17,8 +17,10 @@ from typing import Any
 from common.options import JailConf
 from server.conversation import Conversations, Said
 from server.dates import DateDetector, DateHit
+from server.literals import Cut, better, required
 from server.pattern import Id, Pattern, id_of, skipped_spans
 from server.records import Failure, JournalBlock, LogBlock
+from server.screen import Screen, is_plain
 
 # What follows in a longer line is not looked at: no service writes that much about a login, and a
 # regex's work grows with it.
@@ -28,6 +30,8 @@ LONGEST_LINE = 64 * 1024
 MOST_AHEAD = 60.0
 # A line without a date has the one of the line before, unless that is older than this.
 LONGEST_LOAN = 60.0
+# So many lines of a file are all looked at, for the date detector to learn how that writes dates.
+LESSONS = 100
 
 # A line worth looking at: where it stands in its file, its bytes, and which failregexes may match
 # it (None: any).
@@ -82,7 +86,8 @@ class Filter:
     Raises RegexError, ValueError (date pattern, time zone) or LookupError (encoding).
     """
 
-    def __init__(self, conf: JailConf) -> None:
+    def __init__(self, conf: JailConf, *, has_screen: bool = True) -> None:
+        """Without a screen every line is looked at; what comes out is the same."""
         has_many = conf.max_lines > 1
         with_names = conf.use_dns != "no"
         self.prefix: Pattern | None = None
@@ -106,10 +111,29 @@ class Filter:
         self._last_dates: dict[str, float] = {}
         self._max_lines = conf.max_lines
         self._windows: dict[str, deque[tuple[str, str]]] = {}
+        self._lessons: dict[str, int] = {}
+        self._screen = self._screen_of(conf) if has_screen else None
+
+    def _screen_of(self, conf: JailConf) -> Screen | None:
+        """What tells by a line's bytes which rules may match it; None where nothing can."""
+        encoding = encoding_of(conf.log_encoding)
+        if self._max_lines > 1 or not is_plain(encoding):
+            return None
+        cut = Cut.ANYWHERE
+        if self.dates.takes_now:
+            cut = Cut.NOWHERE
+        elif (conf.date_pattern or "{DEFAULT}").strip() in ("", "{DEFAULT}"):
+            cut = Cut.BETWEEN
+        of_prefix = required(self.prefix.regex, cut) if self.prefix is not None else None
+        needs = [better(required(rule.regex, cut), of_prefix) for rule in self.rules]
+        screen = Screen(needs, encoding)
+        return screen if screen.helps else None
 
     def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
         """What failed in `block`, in its order."""
         if isinstance(block, LogBlock):
+            if self._screen is not None:
+                return self._screened(self._screen, block, now)
             return self.of_candidates(block.path, lines_of(block), now)
         found = []
         for when, text in block.entries:
@@ -132,6 +156,44 @@ class Filter:
                 found.append(failure)
         return found
 
+    def _screened(self, screen: Screen, block: LogBlock, now: float) -> list[Failure]:
+        """What failed in `block`; lines that cannot have failed are passed over."""
+        path, data, offset = block.path, block.data, block.start.offset
+        begin, found = 0, []
+        lessons = self._lessons.get(path, LESSONS)
+        if lessons:
+            begin, lessons = _after_lines(data, lessons)
+            self._lessons[path] = lessons
+            found = self.of_candidates(path, _lines(data[:begin], offset), now)
+        skipped = begin  # from here on dates were not looked for
+        takes_now = self.dates.takes_now
+        for start, end, rules in screen.lines(data, begin):
+            line = self._decode(data[start : min(end, start + LONGEST_LINE)])
+            text, when, date = self._without_date(path, line, now)
+            if (date is None or date.moment is None) and not takes_now:
+                self._date_before(path, data[skipped:start], now)
+                when = self._loan(path, now)
+            skipped = end
+            failure = self._failure(path, offset + start, line, text, when, rules)
+            if failure is not None:
+                found.append(failure)
+        if not takes_now:
+            self._date_before(path, data[skipped:], now)
+        return found
+
+    def _date_before(self, path: str, data: bytes, now: float) -> None:
+        """Take note of the last date in lines that were passed over."""
+        end = len(data)
+        while end > 0:
+            start = data.rfind(b"\n", 0, end) + 1
+            if start < end:
+                line = self._decode(data[start : min(end, start + LONGEST_LINE)])
+                hit = self.dates.find(line, now)
+                if hit is not None and hit.moment is not None:
+                    self._last_dates[path] = _not_ahead(hit.moment, now)
+                    return
+            end = start - 1
+
     def judge(self, line: str, now: float, when: float | None = None, path: str = "") -> Verdict:
         """All about one line.  `when` is its time where that does not stand in the line."""
         line = line[:LONGEST_LINE]
@@ -149,8 +211,12 @@ class Filter:
         if hit is not None and hit.moment is not None:
             moment = self._last_dates[path] = _not_ahead(hit.moment, now)
             return text, moment, hit
+        return text, self._loan(path, now), hit
+
+    def _loan(self, path: str, now: float) -> float:
+        """The moment of a line of `path` without a date."""
         last = self._last_dates.get(path, now)
-        return text, last if now - last <= LONGEST_LOAN else now, hit
+        return last if now - last <= LONGEST_LOAN else now
 
     def _failure(
         self,
@@ -287,23 +353,39 @@ class Filter:
 
 def lines_of(block: LogBlock) -> Iterator[Candidate]:
     """Every line of `block`, for every failregex."""
-    offset = block.start.offset
-    for data in block.data.split(b"\n"):
-        if data:
-            yield offset, data, None
-        offset += len(data) + 1
+    return _lines(block.data, block.start.offset)
+
+
+def _lines(data: bytes, offset: int) -> Iterator[Candidate]:
+    for line in data.split(b"\n"):
+        if line:
+            yield offset, line, None
+        offset += len(line) + 1
+
+
+def _after_lines(data: bytes, count: int) -> tuple[int, int]:
+    """Where the first `count` lines of `data` end, and how many it lacks."""
+    end = 0
+    while count and end < len(data):
+        end = data.find(b"\n", end) + 1 or len(data)
+        count -= 1
+    return end, count
+
+
+def encoding_of(name: str) -> str:
+    """`auto` is the locale's encoding, and UTF-8 where that can do no more than ASCII."""
+    if name.lower() != "auto":
+        return name
+    encoding = locale.getpreferredencoding(False)
+    return "utf-8" if codecs.lookup(encoding).name == "ascii" else encoding
 
 
 def line_decoder(encoding: str) -> Callable[[bytes], str]:
     """What makes text of a line's bytes; what cannot be read becomes U+FFFD.
 
-    Raises LookupError for an unknown encoding.  `auto` is the locale's, and UTF-8 where that can do
-    no more than ASCII.
+    Raises LookupError for an unknown encoding.
     """
-    if encoding.lower() == "auto":
-        encoding = locale.getpreferredencoding(False)
-        if codecs.lookup(encoding).name == "ascii":
-            encoding = "utf-8"
+    encoding = encoding_of(encoding)
     b" ".decode(encoding, "replace")  # a codec that makes no text of bytes is refused here
     name = codecs.lookup(encoding).name
     if name.startswith(("utf-16", "utf-32")):

@@ -74,7 +74,7 @@ class Pattern:
     `is_multiline` is for lines that are joined by line feeds.  Raises RegexError.
     """
 
-    __slots__ = ("source", "expanded", "search", "groups", "_stand_ins")
+    __slots__ = ("source", "expanded", "regex", "search", "groups", "_stand_ins")
 
     def __init__(
         self,
@@ -91,6 +91,7 @@ class Pattern:
             self.expanded, compiled = _compiled(_expanded(text, use_dns), is_multiline)
         except RegexError as error:
             raise RegexError(f"Unable to compile regular expression {text!r}: {error}") from None
+        self.regex = compiled
         # Python tries a regex with `^` at each place of a line; `match` looks at the first alone.
         self.search: Callable[[str], re.Match[str] | None] = (
             compiled.match if _is_tied(self.expanded, compiled.flags) else compiled.search

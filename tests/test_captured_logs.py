@@ -33,7 +33,18 @@ LOGS = [
     ("sshd-journal-export.log", "sshd", {"logtype": "journal"}),
     ("vsftpd.log", "vsftpd", {}),
     ("apache-auth.log", "apache-auth", {}),
+    ("postfix.log", "postfix", {"mode": "auth"}),
+    ("exim4.log", "exim", {}),
+    ("dovecot.log", "dovecot", {}),
 ]
+
+# Where the daemon writes the address, if not behind whatever name was made up.
+PLACES = {
+    "apache-auth": r".*?\[client (.+?):\d+\]",
+    "postfix": r".*?: warning: unknown\[(.+?)\]: SASL ",
+    "exim": r".*? failed for \(client\.example\.com\) \[(.+?)\]: 535 ",
+    "dovecot": r".*, rip=(.+?), lip=",
+}
 
 # What only says once more what another line of the connection was counted for, or (`publickey`,
 # `Connection closed`) is none in mode normal.
@@ -135,11 +146,11 @@ def test_nobody_is_blamed_who_did_nothing(name, filter, options):
 
 @pytest.mark.parametrize(("name", "filter", "options"), LOGS)
 def test_the_blamed_address_is_where_the_daemon_writes_it(name, filter, options):
-    """Behind whatever name was made up, with Apache before."""
+    """Behind whatever name was made up, or before it."""
     for failure in failures(name, filter, options).values():
         line = failure.lines[-1]
-        if filter == "apache-auth":
-            assert f"[client {failure.host}:" in line
+        if filter in PLACES:
+            assert re.match(PLACES[filter], line)[1] == failure.host
         elif " user " in line or "FAIL LOGIN" in line:
             assert re.findall(r"192\.0\.2\.\d+|2001:db8:\d::\w+", line)[-1] == failure.host
 
@@ -152,9 +163,14 @@ def test_every_attacker_is_blamed():
         "sshd-journal-export.log": {"192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14", "2001:db8:1::b"},
         "vsftpd.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
         "apache-auth.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 44)},
+        "postfix.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
+        "exim4.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
+        "dovecot.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
     }  # fmt: skip
     for name, wanted in attackers.items():
         options = {"mode": "aggressive"} if name.startswith("sshd") else {}
+        if name == "postfix.log":
+            options["mode"] = "auth"
         if "export" in name:
             options["logtype"] = "journal"
         filter = next(filter for log, filter, _ in LOGS if log == name)

@@ -214,6 +214,7 @@ def test_words_of_a_command_are_offered(shell, said, wanted):
         ("--log", "--loglevel --logtarget"),
         ("-v --sy", "--syslogsocket"),
         ("--loglevel ", "CRITICAL ERROR WARNING NOTICE INFO DEBUG"),
+        ("--dbfile N", "None"),
         ("-s /nowhere vers", "version"),
         ("--loglevel DEBUG vers", "version"),
     ],

@@ -18,8 +18,8 @@ LAYERS = {
         """,
     "server": """
         records
-        zones datestyles dates pattern conversation filter ignore
-        literals screen
+        zones datestyles dates pattern conversation
+        literals screen filter ignore
         counter bantime bans jail
         quoting action enforcer announce
         draft plan transmitter
@@ -71,6 +71,10 @@ ALLOWED = {
     ("server.action", "signal"): "names of signals",
     ("server.announce", "time"): "a moment in local time; asks no clock",
     ("server.dates", "time"): "the year of a moment; asks no clock",
+    (
+        "server.literals",
+        "importlib",
+    ): "the parser of regexes, which has another name in later Pythons",
     ("server.enforcer", "logging"): "names of levels; logs nothing",
     (
         "server.pattern",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -326,17 +327,48 @@ def test_bans_outlive_the_server(ours, door, how):
     assert 3 == len(ours.noted)
 
 
-def test_a_ban_that_was_lifted_does_not_come_back(ours, door):
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_ban_that_was_lifted_does_not_come_back(ours, door, how):
     ours.start()
     fail(door, EVE, 3)
     is_banned(ours, EVE)
     ours.says("set", "door", "unbanip", EVE)
 
-    ours.end()
+    ours.end(how)
     ours.start()
     fail(door, MALLORY, 3)
 
     is_banned(ours, MALLORY)
+
+
+def test_a_ban_for_ever_is_one(ours):
+    ours.start()
+    ours.says("set", "door", "bantime", "-1")
+    ours.says("set", "door", "banip", EVE)
+
+    ours.end()
+    ours.start()
+
+    is_banned(ours, EVE)
+    assert ours.says("get", "door", "banip", "--with-time").endswith("-1 = 9999-12-31 23:59:59")
+
+
+def test_an_action_that_hangs_holds_up_neither_the_jail_nor_the_others(ours, logs, door):
+    slow = "[Definition]\nactionban = sleep 600\n[Init]\ntimeout = 2\n"
+    ours.write("action.d/slow.conf", slow)
+    more = f"[gate]\nenabled = true\nlogpath = {logs}/gate.log\naction = slow\n"
+    (logs / "gate.log").touch()
+    ours.write("jail.local", JAIL.format(logs=logs) + more)
+    ours.start()
+
+    ours.says("set", "gate", "banip", EVE, MALLORY)
+    fail(door, EVE, 3)
+    fail(logs / "gate.log", EVE6, 3)
+
+    is_noted(ours, "start door", f"ban {EVE}")
+    is_banned(ours, EVE, MALLORY, EVE6, jail="gate")
+    eventually(lambda: "slow" in ours.logged, 10, "a word about the action")
+    assert 0 == ours.end()
 
 
 # -- logs ------------------------------------------------------------------------------------------
@@ -359,6 +391,24 @@ def test_no_line_counts_twice_and_none_is_lost_however_the_server_ends(ours, doo
     is_banned(ours, EVE6, MALLORY)
     fail(door, EVE, 1)
     is_banned(ours, EVE6, MALLORY, EVE)
+
+
+def test_a_server_that_is_killed_again_and_again_counts_each_line_once(ours, logs, door):
+    ours.write("jail.local", JAIL.format(logs=logs) + "maxretry = 2\n")
+    once = [f"192.0.2.{number}" for number in range(1, 101)]
+    twice = [f"198.51.100.{number}" for number in range(1, 101)]
+    rounds = 4
+
+    for number in range(rounds):
+        ours.start()
+        for host in once[number::rounds]:
+            fail(door, host)
+        for host in twice[number::rounds] + twice[(number - 1) % rounds :: rounds]:
+            fail(door, host)
+        if number < rounds - 1:
+            ours.end(signal.SIGKILL)
+
+    is_banned(ours, *twice)
 
 
 def by_rename(log):
@@ -451,6 +501,31 @@ def test_the_servers_own_log_may_be_moved(ours, signalled):
     ours.says("set", "door", "banip", EVE)
     eventually(lambda: f"[door] Ban {EVE}" in ours.logged, 5, "a ban in the new log")
     assert length == old.stat().st_size
+
+
+def test_two_jails_may_read_the_same_log(ours, logs, door):
+    more = f"[strict]\nenabled = true\nmaxretry = 1\nlogpath = {logs}/*.log\n"
+    ours.write("jail.local", JAIL.format(logs=logs) + more)
+    ours.start()
+
+    fail(door, EVE, 2)
+
+    is_banned(ours, EVE, jail="strict")
+    failed(ours, 2)
+    assert [["strict"]] == json.loads(ours.says("banned", EVE).replace("'", '"'))
+
+
+def test_a_database_that_is_none_is_set_aside(ours, tmp_path):
+    database = tmp_path / "f2b.sqlite3"
+    database.write_bytes(b"this is no database, " * 1000)
+
+    ours.start()
+    ours.says("set", "door", "banip", EVE)
+    ours.end()
+    ours.start()
+
+    is_banned(ours, EVE)
+    assert "f2b.sqlite3" in ours.logged
 
 
 # -- who talks nonsense ----------------------------------------------------------------------------
@@ -589,6 +664,56 @@ def running(tmp_path_factory):
 )
 def test_the_client_prints_what_clients_have_always_printed(running, words, expected):
     assert expected == running.says(*words)
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_longer_than_told(ours):
+    ours.start()
+    ours.process.send_signal(signal.SIGSTOP)
+    try:
+        done = ours.client("--timeout", "1", "ping", check=False, seconds=20)
+    finally:
+        ours.process.send_signal(signal.SIGCONT)
+
+    assert 255 == done.returncode
+    assert done.stderr
+
+
+def test_of_several_servers_that_start_at_once_one_stays(ours, tmp_path):
+    words = [
+        ours.command("fail2ban-server", "-p", tmp_path / f"{n}.pid", "-f", "start")
+        for n in range(4)
+    ]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    servers = [subprocess.Popen(command, text=True, **quiet) for command in words]
+    try:
+        eventually(lambda: sum(one.poll() is None for one in servers) == 1, 20, "one that is left")
+        assert "Server replied: pong" == ours.says("ping")
+        assert [255] * 3 == [one.returncode for one in servers if one.returncode is not None]
+        assert ["start door"] == ours.noted
+    finally:
+        for one in servers:
+            ended(one)
+            assert "Traceback" not in one.stdout.read()
+            one.stdout.close()
+
+
+def test_words_that_are_no_text_are_words_all_the_same(running):
+    odd = os.fsdecode(b"\xff\xfe")
+
+    for words in (["echo", odd], ["status", odd], ["set", "door", "banip", odd], ["get", odd, odd]):
+        done = running.client(*words, check=False, errors="replace")
+        assert done.stdout + done.stderr
+
+    assert 0 == running.client("set", "door", "unbanip", odd, check=False).returncode
+
+
+def test_a_mistake_keeps_the_client_from_starting_anything(ours):
+    ours.write("jail.local", "[DEFAULT]\nbantime = %(nothing)s\n[door]\nenabled = true\n")
+
+    done = ours.client("start", check=False)
+
+    assert not ours.socket.exists() or "nothing" in ours.says("status")
+    assert "nothing" in done.stdout + done.stderr
 
 
 def test_a_client_without_a_server_says_so(ours):

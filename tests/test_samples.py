@@ -54,12 +54,14 @@ def expected_moment(record, now):
         return None
     if record["date"] == "full":
         return record["epoch"]
-    when = datetime.fromisoformat(record["time"])
+    # some days have one digit
+    when = datetime.strptime(record["time"], "%Y-%m-%dT%H:%M:%S")
     assert record["date"] == "no-year"
     for year in (2026, 2025):
         moment = time.mktime(when.replace(year=year).timetuple())
         if moment <= now + 86400:
-            return moment
+            # what lies ahead is taken as of now
+            return moment if moment <= now + 60 else now
     raise AssertionError("no year fits")
 
 

@@ -61,13 +61,12 @@ _ANYWHERE = {
     "action": ("=ask get %2 actions",),
     "property": (ASK_PROPERTIES,),
 }
+# The word of a switch; one that is called as an option of the daemon may be what that may be.
 _SWITCHES = {
+    **_VALUES,
     "confdir": (DIRECTORY,),
     "socket": (FILE,),
     "pidfile": (FILE,),
-    "loglevel": LEVELS,
-    "logtarget": (*TARGETS, FILE),
-    "syslogsocket": ("auto", FILE),
 }
 _OF_REGEX = {
     "config": (DIRECTORY,),

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must stand in a line for a regex to match it: a few literals, of which at least one is there.
+
+Read off the regex's parse tree.  May ask for less than the regex does, never for more: whoever
+passes over the lines without these literals misses no match.  Knows no log and no matcher.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import reduce
+from importlib import import_module
+from typing import Any
+
+# Shorter ones stand in nearly every line.
+SHORTEST = 3
+_LONGEST = 40  # longer ones find no fewer lines
+_MOST_TEXTS = 16  # as many alternatives are written out …
+_MOST_LITERALS = 32  # … and so many asked for
+_MOST_OF_CLASS = 4  # characters of a class that are told apart: `[Ff]`
+# Letters that, where case does not matter, stand for a character beyond ASCII as well.
+_LOOK_ALIKES = frozenset("iksIKS")
+LOOK_ALIKES = "\u0130\u0131\u017f\u212a"
+
+_PARSER = import_module("re._parser")
+
+
+class Cut(Enum):
+    """Where in a line the date may have stood that was cut out before the regex saw the line.
+
+    `BETWEEN`: between two characters of no word each, or after no more than two of them at the
+    line's beginning, as all default styles of dates do.
+    """
+
+    NOWHERE = 0
+    BETWEEN = 1
+    ANYWHERE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """ASCII text that stands in a line; `is_caseless`: in any mixture of case."""
+
+    text: str
+    is_caseless: bool = False
+
+    def __add__(self, other: Literal) -> Literal:
+        return Literal(self.text + other.text, self.is_caseless or other.is_caseless)
+
+    @property
+    def has_look_alike(self) -> bool:
+        """Whether characters of `LOOK_ALIKES` can stand for some of it."""
+        return self.is_caseless and not _LOOK_ALIKES.isdisjoint(self.text)
+
+
+Need = frozenset[Literal]
+_NOTHING: Need = frozenset({Literal("")})
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is known of a part of a regex: all texts that it may match, if these are few; else what
+    must stand in whatever it matches."""
+
+    texts: Need | None = None
+    need: Need | None = None
+
+
+_ANYTHING = _Part()
+_EMPTY = _Part(_NOTHING)
+
+
+def required(regex: re.Pattern[str], cut: Cut = Cut.NOWHERE) -> Need | None:
+    """Literals of which one stands in any line that `regex` matches; None where nothing is sure.
+
+    The line is the one as logged; what `regex` sees of it lacks a date that stood at `cut`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parsed = _PARSER.parse(regex.pattern, regex.flags)
+    walk = _Walk(cut)
+    need = walk.need_of(walk.sequence(parsed, regex.flags))
+    return None if need is None else _fit(need)
+
+
+def better(one: Need | None, other: Need | None) -> Need | None:
+    """Which of two needs fewer lines will meet."""
+    if one is None or other is None:
+        return one or other
+    return one if _worth(one) >= _worth(other) else other
+
+
+class _Walk:
+    """A walk through the parse tree of one regex."""
+
+    def __init__(self, cut: Cut) -> None:
+        self._cut = cut
+        self._of: dict[str, Callable[[Any, int], _Part]] = {
+            "LITERAL": lambda code, flags: _character(code, flags),
+            "IN": _class,
+            "AT": lambda _, flags: _EMPTY,
+            "ASSERT": self._assertion,
+            "ASSERT_NOT": lambda _, flags: _EMPTY,
+            "SUBPATTERN": self._group,
+            "ATOMIC_GROUP": lambda inner, flags: self.sequence(inner, flags),
+            "BRANCH": lambda value, flags: self._either(value[1], flags),
+            "GROUPREF_EXISTS": self._condition,
+            "MAX_REPEAT": self._repeat,
+            "MIN_REPEAT": self._repeat,
+            "POSSESSIVE_REPEAT": self._repeat,
+        }
+
+    def sequence(self, items: Iterable[tuple[Any, Any]], flags: int) -> _Part:
+        """Parts one after the other."""
+        run, best, is_whole = _NOTHING, None, True
+        for op, value in items:
+            part = self._part(str(op), value, flags)
+            longer = None if part.texts is None else _joined(run, part.texts)
+            if longer is not None:
+                run = longer
+                continue
+            best = better(best, self._cut_safe(run))
+            best = better(best, part.need)
+            is_whole, run = False, part.texts or _NOTHING
+        if is_whole:
+            return _Part(run)
+        return _Part(None, better(best, self._cut_safe(run)))
+
+    def need_of(self, part: _Part) -> Need | None:
+        return part.need if part.texts is None else self._cut_safe(part.texts)
+
+    def _part(self, op: str, value: Any, flags: int) -> _Part:
+        handler = self._of.get(op)
+        return _ANYTHING if handler is None else handler(value, flags)
+
+    def _assertion(self, value: Any, flags: int) -> _Part:
+        # What it looks at it does not consume, so what stands around it stands side by side.
+        return _EMPTY
+
+    def _group(self, value: Any, flags: int) -> _Part:
+        _, added, removed, inner = value
+        return self.sequence(inner, (flags | added) & ~removed)
+
+    def _condition(self, value: Any, flags: int) -> _Part:
+        _, yes, no = value
+        return self._either([yes, no or []], flags)
+
+    def _either(self, branches: Iterable[Any], flags: int) -> _Part:
+        parts = [self.sequence(branch, flags) for branch in branches]
+        texts: set[Literal] = set()
+        for part in parts:
+            if part.texts is None:
+                break
+            texts |= part.texts
+        else:
+            if len(texts) <= _MOST_TEXTS:
+                return _Part(frozenset(texts))
+        needs = [self.need_of(part) for part in parts]
+        return _Part(None, _any_of(needs))
+
+    def _repeat(self, value: Any, flags: int) -> _Part:
+        least, most, inner = value
+        part = self.sequence(inner, flags)
+        if least == 0:
+            if int(most) == 1 and part.texts is not None:
+                return _Part(part.texts | _NOTHING)
+            return _ANYTHING
+        if int(least) == int(most) and part.texts is not None and least <= _LONGEST:
+            whole = _NOTHING
+            for _ in range(least):
+                longer = _joined(whole, part.texts)
+                if longer is None:
+                    break
+                whole = longer
+            else:
+                return _Part(whole)
+        return _Part(None, self.need_of(part))
+
+    def _cut_safe(self, texts: Need) -> Need | None:
+        """What stands of `texts` in a line, wherever in the midst of them a date was cut out."""
+        if self._cut is Cut.NOWHERE:
+            return _fit(texts)
+        if self._cut is Cut.BETWEEN:
+            pieces = _fit(frozenset(map(_longest_piece, texts)))
+            if pieces is not None and min(len(one.text) for one in pieces) > SHORTEST:
+                return pieces
+        # If a cut goes through the one half, the other is whole.
+        return _fit(frozenset(half for one in texts for half in _halves(one)))
+
+
+def _character(code: int, flags: int) -> _Part:
+    if code > 127 or code == 10:  # what is joined of several lines, or not the same byte everywhere
+        return _ANYTHING
+    text = chr(code)
+    return _Part(frozenset({Literal(text, bool(flags & re.IGNORECASE) and text.isalpha())}))
+
+
+def _class(items: list[tuple[Any, Any]], flags: int) -> _Part:
+    codes: list[int] = []
+    for op, value in items:
+        if str(op) == "LITERAL":
+            codes.append(value)
+        elif str(op) == "RANGE":
+            codes.extend(range(value[0], min(value[1], value[0] + _MOST_OF_CLASS) + 1))
+        else:  # all but these, or a category
+            return _ANYTHING
+    if len(codes) > _MOST_OF_CLASS:
+        return _ANYTHING
+    parts = [_character(code, flags).texts for code in codes]
+    return _Part(_any_of(parts))
+
+
+def _joined(first: Need, second: Need) -> Need | None:
+    """Each text of `first` with each of `second` behind it; None if these are too many."""
+    if len(first) * len(second) > _MOST_TEXTS:
+        return None
+    texts = frozenset(one + other for one in first for other in second)
+    return texts if all(len(one.text) <= _LONGEST for one in texts) else None
+
+
+def _any_of(needs: Collection[Need | None]) -> Need | None:
+    """One of `needs` is met, nobody knows which."""
+    met: set[Literal] = set()
+    for need in needs:
+        if need is None:
+            return None
+        met |= need
+    return frozenset(met) if met and len(met) <= _MOST_LITERALS else None
+
+
+def _fit(texts: Need) -> Need | None:
+    """`texts` without those that contain another; None if one is too short."""
+    if any(len(one.text) < SHORTEST for one in texts):
+        return None
+    kept: list[Literal] = []
+    for one in sorted(texts, key=lambda one: (len(one.text), one.text, not one.is_caseless)):
+        if not any(_covers(other, one) for other in kept):
+            kept.append(one)
+    return frozenset(kept) if len(kept) <= _MOST_LITERALS else None
+
+
+def _covers(part: Literal, whole: Literal) -> bool:
+    """Whether `part` stands wherever `whole` does."""
+    if part.is_caseless:
+        return part.text.lower() in whole.text.lower()
+    return not whole.is_caseless and part.text in whole.text
+
+
+def _longest_piece(one: Literal) -> Literal:
+    """The longest piece of a literal that no date of a default style can be cut out of."""
+    text = one.text
+    # At the line's beginning a word may follow a date that has two characters of no word before it.
+    lead = next((n for n, character in enumerate(text) if _is_of_word(character)), len(text))
+    cuts = [0, *(n for n in range(1, min(lead, 2) + 1)), len(text)]
+    cuts += [n for n in range(1, len(text)) if not _is_of_word(text[n - 1 : n]) and not _is_of_word(text[n])]  # fmt: skip
+    places = sorted(set(cuts))
+    pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return Literal(max(pieces, key=len, default=""), one.is_caseless)
+
+
+def _halves(one: Literal) -> tuple[Literal, Literal]:
+    middle = len(one.text) // 2
+    return Literal(one.text[:middle], one.is_caseless), Literal(one.text[middle:], one.is_caseless)
+
+
+def _is_of_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _worth(need: Need) -> float:
+    """The longer and the fewer, the fewer lines have one of them."""
+    shortest = reduce(min, (len(one.text) for one in need))
+    return min(shortest, 20) - len(need) / 2
