@@ -11,8 +11,10 @@ import logging.handlers
 import os
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from common.errors import CommandError
 from common.tags import split_name
@@ -59,6 +61,10 @@ class _Formatter(logging.Formatter):
     _second = -1
     _text = ""
 
+    @property
+    def is_text_last(self) -> bool:
+        return (self._fmt or "").endswith("%(message)s")
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         second = int(record.created)
         if second != self._second:
@@ -67,8 +73,39 @@ class _Formatter(logging.Formatter):
         return f"{self._text},{int(record.msecs):03d}"
 
 
-class _RobustFile(logging.handlers.WatchedFileHandler):
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes many lines at once, the second and those that follow at a tenth of the first's cost."""
+
+    def prepare(self) -> None:
+        """Have the stream ready."""
+
+    def say(self, name: str, level: int, texts: Iterable[str]) -> None:
+        """As if each of `texts` were logged by itself; they bear the same moment."""
+        record = logging.LogRecord(name, level, "", 0, "", None, None)
+        self.acquire()
+        try:
+            self.prepare()
+            prefix = self.format(record)
+            self.stream.write("".join([f"{prefix}{text}\n" for text in texts]))
+            self.flush()
+        except Exception:
+            self.handleError(record)
+        finally:
+            self.release()
+
+    @property
+    def is_text_last(self) -> bool:
+        """Whether a line ends with what is said, so that it can be written behind all the rest."""
+        return isinstance(self.formatter, _Formatter) and self.formatter.is_text_last
+
+
+class _RobustFile(_Lines, logging.handlers.WatchedFileHandler):
     """A log file that may be moved, and a disk that may be full, without the daemon minding."""
+
+    def prepare(self) -> None:
+        self.reopenIfNeeded()
+        if self.stream is None:
+            self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass  # there is no place left to say it
@@ -82,6 +119,20 @@ class _Syslog(logging.handlers.SysLogHandler):
         "TRACEDEBUG": "debug",
         "HEAVYDEBUG": "debug",
     }
+
+
+def say(name: str, level: int, texts: Sequence[str]) -> None:
+    """Log `texts` at once, each as `logging.getLogger(name).log(level, text)` would."""
+    logger = logging.getLogger(name)
+    if not logger.isEnabledFor(level):
+        return
+    handlers = logging.getLogger("fail2ban").handlers
+    only = handlers[0] if len(handlers) == 1 else None
+    if len(texts) > 1 and isinstance(only, _Lines) and only.is_text_last:
+        only.say(name, level, texts)
+        return
+    for text in texts:
+        logger.log(level, "%s", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +197,9 @@ class Log:
         dated = True
         match name.upper():
             case "STDERR" | "SYSERR":
-                handler = logging.StreamHandler(sys.stderr)
+                handler = _Lines(sys.stderr)
             case "STDOUT" | "SYSOUT":
-                handler = logging.StreamHandler(sys.stdout)
+                handler = _Lines(sys.stdout)
             case "SYSLOG":
                 handler, dated = _syslog(target, syslog_socket), False
             case "SYSTEMD-JOURNAL":

@@ -18,6 +18,7 @@ from common import address, units
 from common.errors import CommandError
 from common.options import ActionConf
 from common.tags import replace_tags
+from server.actionbase import ActionBase as ActionBase  # where actions in Python look for it
 from server.quoting import Reading, bind
 from server.records import Ban, Result, ShellCommand
 

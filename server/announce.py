@@ -7,15 +7,15 @@ Their wording is an interface: other people's filters and scripts read it.  Writ
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from server.records import AlreadyBanned, Enforce, Event, Failure, Ignored, Lift, Order, Prolong
 
 INFO, NOTICE = 20, 25
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line for the log: which part of the program speaks, how important it is, what it says."""
 
     logger: str
@@ -45,6 +45,11 @@ def line_of(jail: str, said: Order | Event) -> Line:
 
 def _date(moment: float) -> str:
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+        return _local(moment // 1, time.tzname)
     except (OverflowError, ValueError, OSError):
         return "for ever"
+
+
+@lru_cache(1024)
+def _local(second: float, zone: tuple[str, str]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))

@@ -8,8 +8,9 @@ login.  Lines are kept together by an id that each of them carries (`<F-MLFID>`)
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from server.pattern import Id
 
@@ -24,8 +25,10 @@ LONGEST_TEXT = 1024
 LONGEST_SILENCE = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+
+class Said(NamedTuple):
     """A line of a conversation, as its failregex understood it.
 
     `is_helper` (`<F-NOFAIL>`): no failure in itself.  `is_gain` (`<F-MLFGAINED>`): it was let in.
@@ -34,7 +37,7 @@ class Said:
 
     lines: tuple[str, ...]
     id: Id | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = _NO_FIELDS
     is_helper: bool = False
     is_gain: bool = False
     is_end: bool = False
@@ -44,8 +47,7 @@ class Said:
         return self.fields.get("user") or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A failure, with all that the conversation knows of it."""
 
     id: Id
@@ -53,7 +55,6 @@ class Told:
     fields: Mapping[str, str | tuple[str, ...]]
 
 
-@dataclass(slots=True)
 class _Conversation:
     """What is known so far.
 
@@ -61,38 +62,61 @@ class _Conversation:
     nobody to blame for it yet.
     """
 
-    last: float
-    id: Id | None = None
-    fields: dict[str, str] = field(default_factory=dict)
-    users: dict[str, None] = field(default_factory=dict)
-    held: list[str] = field(default_factory=list)
-    is_waiting: bool = False
+    __slots__ = ("last", "id", "fields", "users", "held", "is_waiting")
+
+    def __init__(self, last: float) -> None:
+        self.last = last
+        self.id: Id | None = None
+        self.fields: dict[str, str] = {}
+        self.users: tuple[str, ...] = ()
+        self.held: tuple[str, ...] = ()
+        self.is_waiting = False
 
     def learn(self, said: Said, when: float) -> None:
         self.last = when
         self.id = said.id or self.id
-        self.fields.update((name, _cut(value)) for name, value in said.fields.items())
-        if said.user and len(self.users) < MOST_USERS:
-            self.users[_cut(said.user)] = None
+        for name, value in said.fields.items():
+            self.fields[name] = value[:LONGEST_TEXT]
+        user = said.user[:LONGEST_TEXT]
+        if user and user not in self.users and len(self.users) < MOST_USERS:
+            self.users += (user,)
 
     def hold(self, lines: tuple[str, ...]) -> None:
-        self.held = [*self.held, *map(_cut, lines)][-MOST_LINES:]
+        self.held = (*self.held, *map(_cut, lines))[-MOST_LINES:]
 
     def settle(self) -> tuple[str, ...]:
         """What was held; nothing waits any longer."""
-        held, self.held, self.is_waiting = self.held, [], False
-        return tuple(held)
+        held, self.held, self.is_waiting = self.held, (), False
+        return held
+
+
+class _Unheard(NamedTuple):
+    """A conversation of which there is but one helper, and when that was."""
+
+    say: Callable[[], Said]
+    when: float
 
 
 class Conversations:
     """All that are open, by id."""
 
     def __init__(self, most_open: int = MOST_OPEN) -> None:
-        self._open: OrderedDict[str, _Conversation] = OrderedDict()
+        # Of most conversations no more comes than one helper; that is not even read.
+        self._open: OrderedDict[str, _Conversation | _Unheard] = OrderedDict()
         self._most_open = most_open
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def hear_later(self, key: str, say: Callable[[], Said], when: float, is_end: bool) -> bool:
+        """Take in a helper, to be read once more is said; False if something has been said before."""
+        if key in self._open:
+            return False
+        if not is_end:
+            self._open[key] = _Unheard(say, when)
+            if len(self._open) > self._most_open:
+                self._open.popitem(last=False)
+        return True
 
     def hear(self, key: str, said: Said, when: float) -> Told | None:
         """Take in a line of the conversation `key`; return the failure that it makes known."""
@@ -105,6 +129,11 @@ class Conversations:
 
     def _talk(self, key: str, said: Said, when: float) -> _Conversation:
         talk = self._open.get(key)
+        if isinstance(talk, _Unheard):
+            first, began = talk
+            talk = self._open[key] = _Conversation(began)
+            talk.learn(said_first := first(), began)
+            self._judged(talk, said_first)
         if talk is None or when - talk.last > LONGEST_SILENCE or _is_another(talk.id, said.id):
             talk = self._open[key] = _Conversation(when)
         self._open.move_to_end(key)
@@ -115,7 +144,7 @@ class Conversations:
     def _judged(self, talk: _Conversation, said: Said) -> Told | None:
         # One who tries a second user in the same connection is guessing: then nothing excuses.
         # The line of farewell names the user once more, and is no try.
-        is_guessing = bool(said.user) and len(talk.users) > 1 and (said.is_gain or not said.is_end)
+        is_guessing = len(talk.users) > 1 and said.user and (said.is_gain or not said.is_end)
         if said.is_gain and not is_guessing:
             talk.settle()
             return None
@@ -126,7 +155,7 @@ class Conversations:
             return None
         fields: dict[str, str | tuple[str, ...]] = {**talk.fields, **said.fields}
         if len(talk.users) > 1:
-            fields["users"] = tuple(talk.users)
+            fields["users"] = talk.users
         return Told(talk.id, talk.settle() + said.lines, fields)
 
 

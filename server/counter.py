@@ -20,6 +20,7 @@ class FailureCounter:
         self._find_time = find_time
         self._ceiling = ceiling
         self._recent: OrderedDict[str, list[Failure]] = OrderedDict()
+        self._is_each_one = True  # as long as no failure has counted more than once
         self.forgotten = 0
 
     def __len__(self) -> int:
@@ -30,6 +31,8 @@ class FailureCounter:
 
     def add(self, failure: Failure) -> int:
         """Count `failure`; return how often its host has failed within the window."""
+        if failure.attempts != 1:
+            self._is_each_one = False
         recent = self._recent.get(failure.host)
         if recent is None:
             self._recent[failure.host] = [failure]
@@ -44,7 +47,7 @@ class FailureCounter:
         horizon = recent[-1].when - self._find_time
         while recent[0].when < horizon or len(recent) > self._max_retry:
             del recent[0]
-        return sum(one.attempts for one in recent)
+        return len(recent) if self._is_each_one else sum(one.attempts for one in recent)
 
     def of(self, host: str) -> tuple[Failure, ...]:
         """The failures of `host` that are counted now, oldest first."""

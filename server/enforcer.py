@@ -8,32 +8,20 @@ and knows no queue and no thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
 
 from common.errors import CommandError
 from common.options import ActionConf
 from server.action import FAMILIES, Action, Facts, ending, family_of, hint, no_facts, quotable
+from server.caller import Caller
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result, ShellCommand
+from server.steps import Asking, Note, Steps
 
-T = TypeVar("T")
+__all__ = ["Enforcer", "Note", "Steps"]
 
 _STANDING = ("actionstart", "actionunban", "actionflush")
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something for the log, without the jail's name; `level` is one of the logging module's."""
-
-    level: int
-    text: str
-
-
-Step = ShellCommand | Note
-Asking = Generator[Step, Result | None, T]  # steps that lead to an answer
-Steps = Asking[None]
 
 
 class Enforcer:
@@ -66,12 +54,12 @@ class Enforcer:
 
     def change(self, actions: tuple[ActionConf, ...], bans: Sequence[Ban]) -> Steps:
         """Have `actions` instead; what stays the same is not touched, what is new gets all `bans`."""
-        before = {runner.action.name: runner for runner in self._running}
+        before = {runner.conf.name: runner for runner in self._running}
         wanted = {conf.name for conf in actions}
-        after: list[_Runner] = []
+        after: list[_Runner | Caller] = []
         for conf in actions:
             old = before.get(conf.name)
-            if old is not None and old.action.conf == conf:
+            if old is not None and old.conf == conf:
                 after.append(old)
                 continue
             runner = self._runner(conf)
@@ -79,15 +67,23 @@ class Enforcer:
             if old is None:
                 yield from runner.start()
                 yield from runner.carry_out([Enforce(ban, restored=True) for ban in bans])
-            else:
+            elif isinstance(runner, Caller) and isinstance(old, Caller):
                 yield from runner.take_over(old)
+            elif isinstance(runner, _Runner) and isinstance(old, _Runner):
+                yield from runner.take_over(old)
+            else:
+                yield from old.stop()
+                yield from runner.start()
+                yield from runner.carry_out([Enforce(ban, restored=True) for ban in bans])
         # New walls stand before old ones fall.
         for runner in self._running:
-            if runner.action.name not in wanted:
+            if runner.conf.name not in wanted:
                 yield from runner.stop()
         self._running = tuple(after)
 
-    def _runner(self, conf: ActionConf) -> _Runner:
+    def _runner(self, conf: ActionConf) -> _Runner | Caller:
+        if conf.module is not None:
+            return Caller(conf, self._facts)
         return _Runner(Action(self._jail, conf, self._facts))
 
 
@@ -104,6 +100,7 @@ class _Runner:
 
     def __init__(self, action: Action) -> None:
         self.action = action
+        self.conf = action.conf
         self.problem = ""
         self._started: set[str | None] = set()
         self._seen: dict[str, bool] = {}  # whether all was well with a family, in this turn
@@ -146,9 +143,7 @@ class _Runner:
     # -- starting and stopping
 
     def _start_early(self) -> Steps:
-        if self.action.conf.module is not None:
-            yield self._failed(f"action {self.action.name}: is in Python, which this cannot run")
-        elif not self.action.starts_on_demand:
+        if not self.action.starts_on_demand:
             for place in self._places("actionstart"):
                 yield from self._start(place)
 

@@ -12,7 +12,8 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from common.options import JailConf
 from server.conversation import Conversations, Said
@@ -68,16 +69,39 @@ class Verdict:
         return self.rule >= 0 and self.ignored_by < 0 and self.failure is None
 
 
-@dataclass(slots=True)
 class _Match:
-    """A failregex that matched `content`, which begins at `shift` of the text that was searched."""
+    """A failregex that matched `content`, which begins at `shift` of the text that was searched.
 
-    rule: int
-    fields: dict[str, str | None]
-    id: Id | None
-    content: str
-    shift: int
-    found: re.Match[str]
+    `key` is what tells its conversation.  What it names, and whom, is read when it is asked for.
+    """
+
+    __slots__ = ("rule", "found", "outer", "content", "shift", "key", "fields", "id")
+
+    def __init__(
+        self,
+        rule: int,
+        found: re.Match[str],
+        outer: re.Match[str] | None,
+        content: str,
+        shift: int,
+        key: str | None,
+    ) -> None:
+        self.rule = rule
+        self.found = found
+        self.outer = outer
+        self.content = content
+        self.shift = shift
+        self.key = key
+        self.fields: dict[str, str | None] = {}
+        self.id: Id | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The numbers of the groups of a failregex that mark its lines, 0 where it has none."""
+
+    helper: tuple[int, ...]
+    end: int
 
 
 class Filter:
@@ -104,6 +128,12 @@ class Filter:
         self.dates = DateDetector(conf.date_pattern, conf.log_time_zone)
         self._decode = line_decoder(conf.log_encoding)
         self._every = tuple(range(len(self.rules)))
+        self._marks = tuple(_marks_of(rule) for rule in self.rules)
+        of_prefix = self.prefix.groups if self.prefix is not None else frozenset[str]()
+        self._has_content, self._has_key = "content" in of_prefix, "mlfid" in of_prefix
+        self._is_prefix_plain = of_prefix.isdisjoint({"nofail", "mlfgained", "mlfforget"})
+        names = of_prefix.union(*(rule.names for rule in self.rules))
+        self._hidden = frozenset(name for name in names if _is_hidden(name))
         # With few ignoreregexes they are searched in the whole line as well (that is how
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
@@ -259,31 +289,45 @@ class Filter:
         failure = None
         if ignored_by < 0:
             failure = self._told(match, lines, when, path, offset)
-        fields = _shown(match.fields)
+        fields = self._said(match, lines).fields
         return Verdict(match.content, when, date, match.rule, rules, ignored_by, failure, fields)
 
     def _match(self, text: str, rules: Iterable[int]) -> _Match | None:
         """The first of `rules` that matches `text` and has somebody to blame."""
-        content, shift, outer = text, 0, None
+        content, shift, outer, key = text, 0, None, None
         if self.prefix is not None:
             outer = self.prefix.search(text)
             if outer is None:
                 return None
-            if "content" in self.prefix.groups:
+            if self._has_content:
                 content, shift = outer["content"] or "", max(outer.start("content"), 0)
+            if self._has_key:
+                key = outer["mlfid"]
         for rule in rules:
-            match = self.rules[rule].search(content)
-            if match is None:
+            found = self.rules[rule].search(content)
+            if found is None:
                 continue
-            fields = self.rules[rule].fields(match)
-            if self.prefix is not None and outer is not None:
-                own, fields = fields, self.prefix.fields(outer)
-                fields.update((name, value) for name, value in own.items() if value is not None)
-            id = id_of(fields)
-            if id is None and fields.get("mlfid") is None:
-                continue
-            return _Match(rule, fields, id, content, shift, match)
+            match = _Match(rule, found, outer, content, shift, key)
+            if key is None:
+                self._read(match)
+                match.key = match.fields.get("mlfid")
+                if match.id is None and match.key is None:
+                    continue
+            return match
         return None
+
+    def _read(self, match: _Match) -> None:
+        """See what `match` has named."""
+        if match.fields:
+            return
+        fields = self.rules[match.rule].fields(match.found)
+        if self.prefix is not None and match.outer is not None:
+            own, fields = fields, self.prefix.fields(match.outer)
+            for name, value in own.items():
+                if value is not None:
+                    fields[name] = value
+        match.fields = fields
+        match.id = id_of(fields)
 
     def _ignoring(self, text: str, match: _Match) -> int:
         """Which ignoreregex takes `match` back, -1 for none."""
@@ -298,32 +342,39 @@ class Filter:
         self, match: _Match, lines: tuple[str, ...], when: float, path: str, offset: int
     ) -> Failure | None:
         """The failure that `match` is, or makes known of its conversation."""
-        fields = match.fields
-        is_gain = fields.get("mlfgained") is not None
-        is_helper = is_gain or fields.get("nofail") is not None
-        key = fields.get("mlfid") or ""
+        if self._is_prefix_plain and match.key and match.key.strip() and not match.fields:
+            marks, found = self._marks[match.rule], match.found
+            for mark in marks.helper:
+                if found[mark] is not None:
+                    is_end = marks.end > 0 and found[marks.end] is not None
+                    say = partial(self._said, match, lines)
+                    if self._talks.hear_later(match.key, say, when, is_end):
+                        return None
+        said = self._said(match, lines)
+        key = match.fields.get("mlfid") or ""
         if not key.strip():  # what nothing tells apart is no conversation
-            if is_helper or match.id is None:
+            if said.is_helper or said.id is None:
                 return None
-            id = match.id
-            shown: Mapping[str, Any] = _shown(fields)
+            id, shown = said.id, cast("Mapping[str, Any]", said.fields)
         else:
-            is_end = fields.get("mlfforget") is not None
-            said = Said(lines, match.id, _shown(fields), is_helper, is_gain, is_end)
             told = self._talks.hear(key, said, when)
             if told is None:
                 return None
-            id, lines, shown = told.id, told.lines, told.fields
-        return Failure(
-            host=id.text,
-            when=when,
-            lines=lines,
-            is_name=id.is_name,
-            fields=shown,
-            path=path,
-            offset=offset,
-            rule=match.rule,
-        )
+            id, lines, shown = told
+        return Failure(id.text, when, lines, id.is_name, 1, shown, path, offset, match.rule)
+
+    def _said(self, match: _Match, lines: tuple[str, ...]) -> Said:
+        """What the line of `match` says."""
+        self._read(match)
+        fields, hidden = match.fields, self._hidden
+        is_gain = fields.get("mlfgained") is not None
+        shown = {
+            name: value
+            for name, value in fields.items()
+            if value is not None and name not in hidden
+        }
+        is_helper = is_gain or fields.get("nofail") is not None
+        return Said(lines, match.id, shown, is_helper, is_gain, fields.get("mlfforget") is not None)
 
     def _windowed(self, path: str, text: str, line: str) -> str:
         """The last lines of `path` that no failure has taken, `text` being the newest, joined."""
@@ -424,10 +475,14 @@ def _not_ahead(moment: float, now: float) -> float:
     return moment if moment <= now + MOST_AHEAD else now
 
 
-def _shown(fields: Mapping[str, str | None]) -> dict[str, str]:
-    """What a failure tells of `fields`."""
-    return {
-        name: value
-        for name, value in fields.items()
-        if value is not None and name not in _INTERNAL and not name.startswith(("_", "skiplines"))
-    }
+def _is_hidden(name: str) -> bool:
+    """Whether nobody is told what the group `name` holds."""
+    return name in _INTERNAL or name.startswith(("_", "skiplines"))
+
+
+def _marks_of(rule: Pattern) -> _Marks:
+    if "mlfid" in rule.groups:  # it has a say of its own in what its lines belong to
+        return _Marks((), 0)
+    groups = rule.regex.groupindex
+    helper = tuple(groups[name] for name in ("mlfgained", "nofail") if name in groups)
+    return _Marks(helper, groups.get("mlfforget", 0))

@@ -7,7 +7,8 @@ Knows no log file, no command and no clock: moments come in as arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from common.options import JailConf
 from server.bans import BanList
@@ -27,6 +28,7 @@ from server.records import (
     Progress,
 )
 
+_REMEMBERED = 4096  # hosts of which is known whether they are ignored
 # A log's clock may be ahead of ours by so much; a failure from further ahead counts as one of now.
 _AHEAD = 60.0
 
@@ -76,7 +78,7 @@ class Jail:
         self.total_failed = 0
         self.total_banned = 0
         self._help = help or Help()
-        self._ignored = IgnoreList(conf.ignore_ip)
+        self._ignore(IgnoreList(conf.ignore_ip))
         self._changes = _Changes()
 
     # -- what happens ------------------------------------------------------------------------------
@@ -84,7 +86,7 @@ class Jail:
     def on_failure(self, failure: Failure, now: float) -> list[Order | Event]:
         """A host failed."""
         if failure.when > now + _AHEAD:
-            failure = replace(failure, when=now)
+            failure = failure._replace(when=now)
         if failure.when < now - self.conf.find_time:
             return []
         if why := self._why_ignored(failure):
@@ -157,11 +159,11 @@ class Jail:
         """Go on by the rules of `conf`; who is shut out stays so."""
         self.conf = conf
         self.failures.change(conf.max_retry, conf.find_time)
-        self._ignored = IgnoreList(conf.ignore_ip)
+        self._ignore(IgnoreList(conf.ignore_ip))
 
     def ignore_also(self, hosts: Iterable[str]) -> None:
         """Ignore `hosts`, too: this machine's own, and what names and files among the ignored say."""
-        self._ignored = self._ignored.and_also(hosts)
+        self._ignore(self._ignored.and_also(hosts))
 
     # -- across restarts ---------------------------------------------------------------------------
 
@@ -199,8 +201,12 @@ class Jail:
             return [AlreadyBanned(host)]
         return [*self.ban(host, now, failures)]
 
+    def _ignore(self, hosts: IgnoreList) -> None:
+        self._ignored = hosts
+        self._is_covered = lru_cache(_REMEMBERED)(hosts.covers)
+
     def _why_ignored(self, failure: Failure) -> str:
-        if self._ignored.covers(failure.host):
+        if self._is_covered(failure.host):
             return "ip"
         return "command" if self._help.is_ignored(failure) else ""
 

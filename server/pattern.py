@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
+from typing import NamedTuple
 
 from common import address
 from common.errors import RegexError
@@ -58,8 +58,7 @@ _LONGEST_NAME = 253
 _SKIPPED = "_skiplines"
 
 
-@dataclass(frozen=True, slots=True)
-class Id:
+class Id(NamedTuple):
     """Whom a line blames; `is_name` says that it is a host name."""
 
     text: str
@@ -109,6 +108,11 @@ class Pattern:
     def has_id(self) -> bool:
         """Whether it can tell whom to blame, be it through a conversation that others know."""
         return "mlfid" in self.groups or not self.groups.isdisjoint(_ID_GROUPS)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What `fields` may tell of."""
+        return self.groups | {plain for _, plain in self._stand_ins}
 
     def fields(self, match: re.Match[str]) -> dict[str, str | None]:
         """What `match` has named.  `alt_user`, `alt_user1`, … stand in for a `user` without one."""

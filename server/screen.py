@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from server.literals import LOOK_ALIKES, Literal, Need
+from server.literals import LOOK_ALIKES, Need
 
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
@@ -154,7 +154,8 @@ def _quick_search(masks: dict[tuple[bytes, bool], int]) -> Search | None:
         def on_hit(literal: int, begin: int, end: int, flags: int, context: Any) -> None:
             hits.append((end, literal))
 
-        database.scan(memoryview(data)[start:] if start else data, match_event_handler=on_hit)
+        part: Any = memoryview(data)[start:]
+        database.scan(part, match_event_handler=on_hit)
         hits.sort()  # as a rule they are
         return _lines_of_hits(data, start, hits, of_literal)
 
@@ -205,6 +206,3 @@ def _all(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
 def _escaped(text: bytes) -> bytes:
     """`text` as a regular expression that matches just that."""
     return b"".join(b"\\x%02x" % byte for byte in text)
-
-
-__all__ = ["LONG_BLOCK", "Literal", "Screen", "is_plain"]

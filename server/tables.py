@@ -387,8 +387,8 @@ def _text(key: str | bytes) -> str:
     return key.decode("utf-8", "surrogatepass") if isinstance(key, bytes) else key
 
 
-def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, default=str, separators=(",", ":"))
+# `json.dumps` with arguments makes an encoder anew each time.
+_json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 def _row_of_ban(ban: Ban, total: int) -> tuple[Any, ...]:

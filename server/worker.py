@@ -16,10 +16,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from common.errors import CommandError
+from common.logs import say
 from common.options import JailConf
 from server.action import render
 from server.actor import Actor
@@ -48,8 +51,8 @@ from server.resolver import Resolver, name_of
 from server.store import Store
 
 log = logging.getLogger("fail2ban.jail")
-_LOGGERS = {name: logging.getLogger(name) for name in ("fail2ban.filter", "fail2ban.actions")}
 
+_MOST_SAID = 200  # what is told of at once: so many lines of our own log, or orders
 _BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped while we wait
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
@@ -217,11 +220,16 @@ class Worker:
 
     def _tell_of(self, failures: Iterable[Failure]) -> None:
         now = self._world.clock()
+        said: list[Order | Event] = []
         for failure in failures:
             if failure.is_name and self._jail.conf.use_dns != "raw":
                 self._look_up(failure)
-            else:
-                self._tell(self._jail.on_failure(failure, now))
+                continue
+            said += self._jail.on_failure(failure, now)
+            if len(said) >= _MOST_SAID:
+                self._tell(said)
+                said = []
+        self._tell(said)
 
     def _count(self, failures: Sequence[Failure]) -> None:
         self._tell_of(failures)
@@ -230,9 +238,8 @@ class Worker:
     def _tell(self, said: Sequence[Order | Event]) -> None:
         """Write what happened into the log, and hand the orders on."""
         name = self._jail.conf.name
-        for one in said:
-            line = line_of(name, one)
-            _LOGGERS[line.logger].log(line.level, line.text)
+        for (logger, level), lines in groupby([line_of(name, one) for one in said], _speaker):
+            say(logger, level, [line.text for line in lines])
         orders = [one for one in said if isinstance(one, (Enforce, Lift, Prolong))]
         if orders and self._actor is not None:
             self._actor.carry_out(orders)
@@ -377,10 +384,13 @@ class Worker:
                     "[%s] the address %s was looked up for %r: a name in a log can be forged",
                     name, ", ".join(addresses), failure.host,
                 )  # fmt: skip
-            self.count([replace(failure, host=one, is_name=False) for one in addresses])
+            self.count([failure._replace(host=one, is_name=False) for one in addresses])
 
         if not self._world.resolver.resolve(failure.host, count):
             log.warning("[%s] too many names to look up; %r is passed over", name, failure.host)
+
+
+_speaker = attrgetter("logger", "level")
 
 
 class _Ended(Exception):

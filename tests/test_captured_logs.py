@@ -36,10 +36,17 @@ LOGS = [
     ("postfix.log", "postfix", {"mode": "auth"}),
     ("exim4.log", "exim", {}),
     ("dovecot.log", "dovecot", {}),
+    ("proftpd.log", "proftpd", {}),
+    ("mariadb.log", "mysqld-auth", {}),
+    ("mariadb.log", "mariadb", {}),
+    ("named-refused.log", "named-refused", {}),
 ]
 
 # Where the daemon writes the address, if not behind whatever name was made up.
 PLACES = {
+    "proftpd": r".*? proftpd\[\d+\] 127\.0\.1\.1 \((?:\S+?)\[(.+?)\]\): USER ",
+    "named-refused": r".*? client @0x\w+ (.+?)#\d+ \(",
+    "mysqld-auth": r".*'@'(.+?)'(?: \(using password: YES\))?$",
     "apache-auth": r".*?\[client (.+?):\d+\]",
     "postfix": r".*?: warning: unknown\[(.+?)\]: SASL ",
     "exim": r".*? failed for \(client\.example\.com\) \[(.+?)\]: 535 ",
@@ -166,6 +173,9 @@ def test_every_attacker_is_blamed():
         "postfix.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
         "exim4.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
         "dovecot.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
+        "proftpd.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
+        "mariadb.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
+        "named-refused.log": {"192.0.2.11", "2001:db8:1::c"} | {f"192.0.2.{n}" for n in range(20, 36)},
     }  # fmt: skip
     for name, wanted in attackers.items():
         options = {"mode": "aggressive"} if name.startswith("sshd") else {}

@@ -465,6 +465,18 @@ def test_a_log_that_is_not_there_stops_no_other_jail_and_is_read_once_it_appears
     assert "Missing files" not in ours.status("late")
 
 
+def test_a_log_that_cannot_be_read_is_named_in_the_status(ours, logs, door):
+    (logs / "folder.log").mkdir()
+    ours.write("jail.local", JAIL.format(logs=logs).replace("door.log", "*.log"))
+    ours.start()
+
+    fail(door, EVE, 3)
+
+    is_banned(ours, EVE)
+    shown = (ours.says("status", "door") + ours.says("status")).splitlines()
+    assert any("folder.log" in line and "irectory" in line for line in shown), shown
+
+
 def test_a_new_file_that_a_glob_stands_for_is_read_while_the_server_runs(ours, logs, door):
     ours.write("jail.local", JAIL.format(logs=logs).replace("door.log", "*.log"))
     ours.start()
@@ -526,6 +538,23 @@ def test_a_database_that_is_none_is_set_aside(ours, tmp_path):
 
     is_banned(ours, EVE)
     assert "f2b.sqlite3" in ours.logged
+
+
+def test_a_log_of_ours_that_vanishes_harms_nothing_but_itself(ours, tmp_path, door):
+    ours.start()
+    place = tmp_path / "own"
+    place.mkdir()
+    ours.says("set", "logtarget", place / "own.log")
+    shutil.rmtree(place)
+
+    assert "1" == ours.says("set", "door", "banip", EVE)
+    fail(door, MALLORY, 3)
+    is_noted(ours, "start door", f"ban {EVE}", f"ban {MALLORY}")
+
+    place.mkdir()
+    assert "1" == ours.says("set", "door", "banip", EVE6)
+    eventually(lambda: f"Ban {EVE6}" in (place / "own.log").read_text(), 5, "a log again")
+    assert 0 == ours.end()
 
 
 # -- who talks nonsense ----------------------------------------------------------------------------
@@ -612,7 +641,9 @@ def test_many_clients_at_once_get_what_they_ask_for(ours):
         (["set", "door", "addlogpath", "/nowhere/at/all"], "/nowhere/at/all"),
         (["set", "door", "delaction", "nothing"], "nothing"),
         (["set", "loglevel", "LOUD"], "LOUD"),
-        (["set", "logtarget", "/nowhere/at/all"], ""),
+        (["set", "logtarget", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["set", "logtarget", "/"], "/"),
+        (["add", ""], "name"),
         (["reload", "nowhere"], "nowhere"),
         (["set", "door", "unbanip", "--report-absent", EVE], EVE),
         (["set", "door", "bantime", "soon"], "soon"),
@@ -705,6 +736,17 @@ def test_words_that_are_no_text_are_words_all_the_same(running):
         assert done.stdout + done.stderr
 
     assert 0 == running.client("set", "door", "unbanip", odd, check=False).returncode
+
+
+def test_a_configuration_that_cannot_start_fails_the_test(ours):
+    ours.write("fail2ban.local", "[Definition]\nloglevel = LOUD\n")
+
+    done = ours.client("-t", check=False)
+
+    assert (255, "ERROR: test configuration failed\n") == (done.returncode, done.stdout)
+    assert "fail2ban.local:2" in done.stderr
+    assert 255 == ours.client("start", check=False).returncode
+    assert not ours.socket.exists()
 
 
 def test_a_mistake_keeps_the_client_from_starting_anything(ours):

@@ -450,7 +450,8 @@ def test_hosts_deny_gets_a_line_for_each_host_and_keeps_all_others(tmp_path):
         "ALL: [2001:db8::1]",
         "ALL: [2001:db8::]/64",
     ]
-    assert lines == file.read_text().splitlines()
+    assert lines[:2] == file.read_text().splitlines()[:2]
+    assert sorted(lines) == sorted(file.read_text().splitlines())
     world.drive(enforcer.carry_out(lifts("192.0.2.1")))
     world.drive(enforcer.stop())
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import shutil
 import subprocess
 import sys
 import time

@@ -30,7 +30,7 @@ TOOLS = "ip unshare mount ssh ssh-keygen sshd rsyslogd".split()
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"])
 
 
-def run(*command, check=True, seconds=60, **more):
+def run(*command, check=True, seconds=40, **more):
     """Run `command` to its end; what it printed is in `stdout` and `stderr`, as text."""
     more = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL} | more
     done = subprocess.run([str(word) for word in command], timeout=seconds, **more)
@@ -484,10 +484,5 @@ def sweep():
     for line in run("ip", "netns", "list", check=False).stdout.splitlines():
         name = line.split()[0]
         owner, dash, _ = name.removeprefix("f2b").partition("-")
-        if (
-            name.startswith("f2b")
-            and dash
-            and owner.isdigit()
-            and not Path(f"/proc/{owner}").exists()
-        ):
+        if name.startswith("f2b") and dash and owner.isdigit() and not is_alive(owner):
             _clear(name)
