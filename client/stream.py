@@ -89,6 +89,8 @@ def exit_status(reading: Reading, run: Literal["dump", "test"]) -> int:
         return FAILED
     states = [jail.state for jail in reading.jails]
     if run == "test":
+        if any(problem.jail is None for problem in reading.errors):
+            return FAILED
         return FAILED if "bad" in states or "without logs" in states else 0
     return FAILED if "bad" in states and all(state == "bad" for state in states) else 0
 

@@ -100,12 +100,19 @@ class _Lines(logging.StreamHandler[TextIO]):
 
 
 class _RobustFile(_Lines, logging.handlers.WatchedFileHandler):
-    """A log file that may be moved, and a disk that may be full, without the daemon minding."""
+    """A log file that may be moved or vanish, and a disk that may be full, without harm to others."""
 
     def prepare(self) -> None:
         self.reopenIfNeeded()
         if self.stream is None:
             self.stream = self._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Opening the file anew happens outside of what the handler itself guards.
+        try:
+            super().emit(record)
+        except (OSError, ValueError):
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass  # there is no place left to say it
@@ -205,7 +212,9 @@ class Log:
             case "SYSTEMD-JOURNAL":
                 handler, dated = _journal(), False
             case _:
-                Path(name).touch(mode=0o600, exist_ok=True)
+                os.close(
+                    os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                )
                 handler = _RobustFile(name, encoding="utf-8", errors="backslashreplace", delay=True)
         text = _PADDED if target.switch("padding", default=dated) else _PLAIN
         text = target.options.get("format", text)

@@ -230,6 +230,20 @@ def _field(fields: Mapping[str, Any], tag: str) -> str:
     return ""
 
 
+def from_history(tag: str, ban: Ban, bans_of: Callable[[str], Sequence[Ban]]) -> str | None:
+    """What all jails know of the host of `ban`: `ipfailures`, `ipmatches`; None for other tags.
+
+    `bans_of(host)` are the last bans of a host, one a jail; that of this jail is `ban`.
+    """
+    if tag not in ("ipfailures", "ipmatches"):
+        return None
+    known = [one for one in bans_of(ban.host) if one.jail != ban.jail]
+    every = sorted((*known, ban), key=lambda one: one.since)
+    if tag == "ipfailures":
+        return str(sum(one.failures for one in every))
+    return "\n".join(line for one in every for line in one.matches)
+
+
 def no_facts(tag: str, ban: Ban) -> str | None:
     return None
 

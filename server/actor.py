@@ -11,13 +11,17 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
-from server.enforcer import Enforcer, Note, Steps
+from common.options import ActionConf
+from server.enforcer import Enforcer
+from server.plugins import Plugin, Plugins, guarded
 from server.records import Order, Result, ShellCommand
+from server.steps import Call, Note, Steps
 
 log = logging.getLogger("fail2ban.actions")
 
+T = TypeVar("T")
 Task = Callable[[Enforcer], Steps]
 
 
@@ -31,6 +35,7 @@ class Actor:
         self._jail = jail
         self._enforcer = enforcer
         self._run = run
+        self._plugins = Plugins(jail)
         self._tasks: queue.SimpleQueue[
             tuple[Sequence[Order] | Task, Future[None] | None] | None
         ] = queue.SimpleQueue()
@@ -48,6 +53,20 @@ class Actor:
         done: Future[None] = Future()
         self._tasks.put((task, done))
         return done
+
+    def use(self, conf: ActionConf, request: Callable[[Plugin], T]) -> Future[T]:
+        """Have `request` done with the action in Python that `conf` describes, after all that waits."""
+        answer: Future[T] = Future()
+
+        def use(enforcer: Enforcer) -> Steps:
+            try:
+                answer.set_result(guarded(lambda: request(Plugin(self._plugins.find(conf)))))
+            except Exception as error:  # it is raised where somebody waits for the answer
+                answer.set_exception(error)
+            yield from ()
+
+        self.do(use)
+        return answer
 
     def end(self) -> None:
         """End the thread when everything that waits by now is done."""
@@ -105,5 +124,7 @@ class Actor:
             answer = None
             if isinstance(step, Note):
                 log.log(step.level, "[%s] %s", self._jail, step.text)
+            elif isinstance(step, Call):
+                answer = self._plugins.call(step)
             else:
                 answer = self._run(step)

@@ -183,9 +183,17 @@ def _add_action(conf: JailConf, words: Words) -> JailConf:
     if any(action.name == name for action in conf.actions):
         raise ValueError(f"Action {name} already exists")
     module = str(words[1]) if len(words) > 1 else None
-    arguments = json.loads(words[2]) if len(words) > 2 else {}
+    arguments = arguments_of(words[2]) if len(words) > 2 else {}
     action = ActionConf(name, module=module, arguments=arguments)
     return replace(conf, actions=(*conf.actions, action))
+
+
+def arguments_of(text: Any) -> dict[str, Any]:
+    """The arguments by name that the JSON `text` holds."""
+    given = json.loads(text) if isinstance(text, str) else text
+    if not isinstance(given, dict):
+        raise ValueError(f'arguments are written as {{"name": "value"}}, not as {text!r}')
+    return {str(key): value for key, value in given.items()}
 
 
 def action_of(conf: JailConf, name: str) -> ActionConf:
@@ -289,6 +297,8 @@ def add_jail(config: Config, name: str, backend: str = "auto") -> Config:
     """`config` with a new, empty jail that is not started."""
     if name == "--all":
         raise CommandError("Reserved name '--all'")
+    if not name.strip() or name.startswith("-") or not name.isprintable():
+        raise CommandError(f"a jail needs a name, which {name!r} is not")
     if name in config.jails:
         raise DuplicateJailError(name)
     if split_name(backend)[0].lower() not in BACKENDS:

@@ -67,19 +67,22 @@ class Enforcer:
             if old is None:
                 yield from runner.start()
                 yield from runner.carry_out([Enforce(ban, restored=True) for ban in bans])
-            elif isinstance(runner, Caller) and isinstance(old, Caller):
-                yield from runner.take_over(old)
-            elif isinstance(runner, _Runner) and isinstance(old, _Runner):
-                yield from runner.take_over(old)
             else:
-                yield from old.stop()
-                yield from runner.start()
-                yield from runner.carry_out([Enforce(ban, restored=True) for ban in bans])
+                yield from self._replace(old, runner, bans)
         # New walls stand before old ones fall.
         for runner in self._running:
             if runner.conf.name not in wanted:
                 yield from runner.stop()
         self._running = tuple(after)
+
+    def _replace(self, old: _Runner | Caller, new: _Runner | Caller, bans: Sequence[Ban]) -> Steps:
+        match old, new:
+            case (_Runner(), _Runner()) | (Caller(), Caller()):
+                yield from new.take_over(old)  # type: ignore[arg-type]
+            case _:
+                yield from old.stop()
+                yield from new.start()
+                yield from new.carry_out([Enforce(ban, restored=True) for ban in bans])
 
     def _runner(self, conf: ActionConf) -> _Runner | Caller:
         if conf.module is not None:

@@ -18,9 +18,10 @@ from typing import TypeVar
 
 from common.errors import Fail2banError, UnknownJailError
 from common.logs import Log
-from common.options import Config, DaemonConf, JailConf
+from common.options import ActionConf, Config, DaemonConf, JailConf
 from server.filter import Filter
 from server.plan import Plan, difference
+from server.plugins import Plugin, check
 from server.reader import FileState
 from server.store import Store
 from server.worker import Worker, World, of_filter
@@ -63,15 +64,18 @@ class Server:
 
     # -- configuration -----------------------------------------------------------------------------
 
-    def change(self, edit: Callable[[Config], Config]) -> Config:
-        """Have the configuration changed; if `edit` raises an error, nothing is."""
-        return self._owner.submit(self._change, edit).result()
+    def change(self, edit: Callable[[Config], Config], *, is_lenient: bool = False) -> Config:
+        """Have the configuration changed; if `edit` raises an error, nothing is.
 
-    def _change(self, edit: Callable[[Config], Config]) -> Config:
+        Where `is_lenient`, a log or a database that cannot be had keeps nothing else from starting.
+        """
+        return self._owner.submit(self._change, edit, is_lenient).result()
+
+    def _change(self, edit: Callable[[Config], Config], is_lenient: bool) -> Config:
         wanted = edit(self.config)
         plan = difference(self.config, wanted)
         filters = self._filters_for(plan)
-        wanted = replace(wanted, daemon=self._set_daemon(plan.daemon, wanted.daemon))
+        wanted = replace(wanted, daemon=self._set_daemon(plan.daemon, wanted.daemon, is_lenient))
         self.config = replace(self.config, daemon=wanted.daemon)
         self._stop(plan.gone)
         for conf in plan.new:
@@ -93,23 +97,44 @@ class Server:
             if conf.name not in running or of_filter(running[conf.name]) != of_filter(conf)
         }
 
-    def _set_daemon(self, fields: tuple[str, ...], wanted: DaemonConf) -> DaemonConf:
+    def _set_daemon(
+        self, fields: tuple[str, ...], wanted: DaemonConf, is_lenient: bool
+    ) -> DaemonConf:
         """Carry out what differs in the daemon's own options; return what they are then."""
-        target = self._backend.log
-        if "log_target" in fields or "syslog_socket" in fields:
-            target.set_target(wanted.log_target, wanted.syslog_socket)
-        if "log_level" in fields:
-            target.set_level(wanted.log_level)
-        if "db_file" in fields:
-            store = self._backend.open_store(wanted)
-            self._world.store.close()
-            self._world = replace(self._world, store=store)
-        elif {"db_purge_age", "db_max_matches"} & set(fields):
-            self._world.store.set_max_matches(wanted.db_max_matches)
-            self._world.store.set_purge_age(wanted.db_purge_age)
-        if "stack_size" in fields:
-            threading.stack_size(wanted.stack_size * 1024)
+        ways: dict[str, Callable[[DaemonConf], None]] = {
+            "log_target": self._set_log_target,
+            "syslog_socket": self._set_log_target,
+            "log_level": lambda daemon: self._backend.log.set_level(daemon.log_level),
+            "db_file": self._set_store,
+            "db_max_matches": self._set_store_limits,
+            "db_purge_age": self._set_store_limits,
+            "stack_size": lambda daemon: _set_stack_size(daemon.stack_size),
+        }
+        for name in fields:
+            if name not in ways:  # nothing to do but to remember it
+                continue
+            try:
+                ways[name](wanted)
+            except Fail2banError as error:
+                if not is_lenient:
+                    raise
+                # A guard without a log book is better than none.
+                wanted = replace(wanted, **{name: getattr(self.config.daemon, name)})
+                self.problems = {**self.problems, name: str(error)}
+                log.error("%s", error)
         return wanted
+
+    def _set_log_target(self, wanted: DaemonConf) -> None:
+        self._backend.log.set_target(wanted.log_target, wanted.syslog_socket)
+
+    def _set_store(self, wanted: DaemonConf) -> None:
+        store = self._backend.open_store(wanted)
+        self._world.store.close()
+        self._world = replace(self._world, store=store)
+
+    def _set_store_limits(self, wanted: DaemonConf) -> None:
+        self._world.store.set_max_matches(wanted.db_max_matches)
+        self._world.store.set_purge_age(wanted.db_purge_age)
 
     # -- jails -------------------------------------------------------------------------------------
 
@@ -133,6 +158,10 @@ class Server:
     def files(self, name: str) -> list[FileState]:
         """The log files that a jail follows, and how that goes."""
         return self._world.reader.files(name)
+
+    def use_action(self, jail: str, action: ActionConf, request: Callable[[Plugin], T]) -> T:
+        """Have `request` done with an action in Python of a jail that is started."""
+        return self.worker(jail).use(action, request)
 
     def stop_jails(self) -> None:
         """Stop all jails and forget them."""
@@ -169,6 +198,14 @@ class Server:
         """Let `seconds` pass, or less if the server is to end."""
         self.is_stopping.wait(seconds)
 
+    def check_actions(self, config: Config) -> None:
+        """CommandError if an action in Python, other than those that run, could not be made."""
+        for name, conf in config.jails.items():
+            running = self.config.jails[name].actions if name in self.config.jails else ()
+            for action in conf.actions:
+                if action not in running:
+                    check(action)
+
     def check_log(self, pattern: str) -> None:
         """Raise FileNotFoundError if no log file is there."""
         if not os.path.exists(pattern) and not glob.glob(pattern):
@@ -197,3 +234,7 @@ class Server:
         self._world.resolver.stop()
         self._world.store.close()
         log.info("Exiting Fail2ban")
+
+
+def _set_stack_size(kib: int) -> None:
+    threading.stack_size(kib * 1024)

@@ -188,6 +188,10 @@ class Store:
         """The bans of `jail` that run on after `now`, oldest first; of too many, the newest."""
         return self._answer([], lambda tables: tables.bans(jail, now, limit))
 
+    def bans_of(self, host: str) -> list[Ban]:
+        """The last ban of `host` in each jail that knows one, over or not."""
+        return self._answer([], lambda tables: tables.bans_of(host))
+
     def failures(self, jail: str, since: float) -> list[Failure]:
         """The failures from `since` on that still count, in the order in which they were saved."""
         return self._answer([], lambda tables: tables.failures(jail, since))

@@ -251,6 +251,14 @@ class Tables:
         )
         return [_ban_of_row(jail, *row) for row in rows][::-1]
 
+    def bans_of(self, host: str) -> list[Ban]:
+        """The newest ban of `host` in each jail, over or not."""
+        rows = self._db.execute(
+            "SELECT jail, host, since, seconds, failures, count, data FROM ban WHERE host = ?",
+            (_key(host),),
+        )
+        return [_ban_of_row(_text(jail), *row) for jail, *row in rows]
+
     def failures(self, jail: str, since: float) -> list[Failure]:
         """The counted failures from `since` on, in the order in which they were saved."""
         rows = self._db.execute(

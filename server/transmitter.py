@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from common.address import shortest_network
 from common.commands import COMMANDS, Command, Given, parse
 from common.errors import Fail2banError, UnknownJailError
-from common.options import BAN_DURATION, DAEMON_OPTIONS, Config
+from common.options import BAN_DURATION, DAEMON_OPTIONS, ActionConf, Config
 from common.version import VERSION
 from server import draft
 from server.jail import Jail
@@ -185,7 +185,8 @@ def _server_stream(server: Server, given: Given, words: Sequence[Any]) -> Any:
         )
         return drafts[0].config
 
-    server.change(edit)
+    server.problems = {}
+    server.change(edit, is_lenient=True)
     _note_problems(server, drafts[0].problems)
 
 
@@ -210,7 +211,7 @@ def _reload(server: Server, given: Given, words: Sequence[Any]) -> Any:
         return replace(drafts[0].config, jails={key: started[key] for key in order})
 
     # A mistake shows here, before anything is touched.
-    edit(server.config)
+    server.check_actions(edit(server.config))
     drafts.clear()
     for one in touched if "--unban" in options else ():
         if one in server.config.jails:
@@ -230,7 +231,7 @@ def _without(config: Config, names: Sequence[str]) -> Config:
 
 
 def _note_problems(server: Server, problems: Mapping[str, str]) -> None:
-    server.problems = dict(problems)
+    server.problems = {**server.problems, **problems}
     for problem in problems.values():
         server.log_problem(problem)
 
@@ -316,6 +317,7 @@ def _log_paths(server: Server, name: str) -> list[str]:
 
 @handles("set <jail> addaction <action> [<file>] [<json>]")
 def _add_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    server.check_actions(draft.edit(server.config, words))
     server.change(lambda config: draft.edit(config, words))
     return given["action"][0]
 
@@ -328,19 +330,36 @@ def _del_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
 @handles("set <jail> action <action> <name> [<value>]")
 def _set_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
     jail, action, name = (given[key][0] for key in ("jail", "action", "name"))
+    conf = draft.action_of(server.conf(jail), action)
+    if conf.module is not None and (server.conf(jail).is_started or not given["value"]):
+        return _use_action(server, conf, given, words)
     if not given["value"]:
-        draft.action_of(server.conf(jail), action)
         raise AttributeError(f"the action {action} of {jail} has no method {name}")
     config = server.change(lambda config: draft.edit(config, words))
     return draft.action_of(config.jails[jail], action).properties[name]
 
 
+def _use_action(server: Server, conf: ActionConf, given: Given, words: Sequence[Any]) -> Any:
+    """Call a method of an action in Python, or set one of its properties, from now on."""
+    jail, name = given["jail"][0], str(given["name"][0])
+    value = given["value"][0] if given["value"] else "{}"
+    methods = server.use_action(jail, conf, lambda plugin: plugin.methods)
+    if name in methods or not given["value"]:
+        arguments = draft.arguments_of(value)
+        return server.use_action(jail, conf, lambda plugin: plugin.call(name, arguments))
+    answer = server.use_action(jail, conf, lambda plugin: plugin.set(name, value))
+    server.change(lambda config: draft.edit(config, words))
+    return answer
+
+
 @handles("get <jail> action <action> <property>")
 def _get_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
     jail, action, name = (given[key][0] for key in ("jail", "action", "property"))
-    properties = draft.action_of(server.conf(jail), action).properties
-    if name in properties:
-        return properties[name]
+    conf = draft.action_of(server.conf(jail), action)
+    if conf.module is not None:
+        return server.use_action(jail, conf, lambda plugin: plugin.get(str(name)))
+    if name in conf.properties:
+        return conf.properties[name]
     if name == "timeout":
         return 60
     if name in _BUILT_IN:
@@ -350,13 +369,19 @@ def _get_action(server: Server, given: Given, words: Sequence[Any]) -> Any:
 
 @handles("get <jail> actionproperties <action>")
 def _action_properties(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    properties = draft.action_of(server.conf(given["jail"][0]), given["action"][0]).properties
-    return sorted({*_BUILT_IN, *properties})
+    jail, action = given["jail"][0], given["action"][0]
+    conf = draft.action_of(server.conf(jail), action)
+    if conf.module is not None:
+        return server.use_action(jail, conf, lambda plugin: plugin.properties)
+    return sorted({*_BUILT_IN, *conf.properties})
 
 
 @handles("get <jail> actionmethods <action>")
 def _action_methods(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    draft.action_of(server.conf(given["jail"][0]), given["action"][0])
+    jail, action = given["jail"][0], given["action"][0]
+    conf = draft.action_of(server.conf(jail), action)
+    if conf.module is not None:
+        return server.use_action(jail, conf, lambda plugin: plugin.methods)
     return list(_METHODS)
 
 

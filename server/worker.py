@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
@@ -23,8 +24,8 @@ from typing import Any, TypeVar
 
 from common.errors import CommandError
 from common.logs import say
-from common.options import JailConf
-from server.action import render
+from common.options import ActionConf, JailConf
+from server.action import from_history, render
 from server.actor import Actor
 from server.announce import line_of
 from server.draft import cache_options
@@ -32,6 +33,7 @@ from server.enforcer import Enforcer
 from server.filter import Filter
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
+from server.plugins import Plugin
 from server.reader import LogReader
 from server.records import (
     Ban,
@@ -124,6 +126,16 @@ class Worker:
     def count(self, failures: Sequence[Failure]) -> None:
         """Have `failures` counted as if a log had told of them."""
         self._inbox.put((lambda: self._count(failures), None))
+
+    def use(self, conf: ActionConf, request: Callable[[Plugin], T]) -> T:
+        """Have `request` done with an action in Python, in the thread where it lives."""
+        actor = self._actor
+        if actor is None:
+            raise CommandError(f"the action {conf.name} is not there until its jail is started")
+        try:
+            return actor.use(conf, request).result(30.0)
+        except AnswerTimeout:
+            raise CommandError(f"the action {conf.name} is busy; it has not answered") from None
 
     def stop(self) -> None:
         """Have the jail end: logs, actions, threads.  `join` waits for it.
@@ -328,7 +340,9 @@ class Worker:
         }
         if tag in figures:
             return str(figures[tag])
-        return name_of(ban.host) if tag == "ip-host" else None
+        if tag == "ip-host":
+            return name_of(ban.host)
+        return from_history(tag, ban, self._world.store.bans_of)
 
     def _earlier_bans(self, host: str, jail: str | None) -> int:
         return self._world.store.history(host, jail)[0]

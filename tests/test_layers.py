@@ -21,13 +21,13 @@ LAYERS = {
         zones datestyles dates pattern conversation
         literals screen filter ignore
         counter bantime bans jail
-        quoting action enforcer announce
+        quoting actionbase action steps caller enforcer announce
         draft plan transmitter
         | source tail journal watch reader resolver shell tables store
-        actor worker server control daemon main
+        plugins actor worker server control check daemon main
         """,
     "client": """
-        ini include expand filterconf actionconf jailconf stream present
+        ini include expand filterconf actionconf jailconf stream present asjson
         | connection launch main
         """,
     "tryout": """
@@ -69,6 +69,8 @@ ALLOWED = {
     ("client.ini", "io"): "StringIO, which is memory",
     ("client.stream", "pathlib"): "the type of an argument",
     ("server.action", "signal"): "names of signals",
+    ("server.actionbase", "logging"): "the logger that actions of others find in themselves",
+    ("server.caller", "logging"): "names of levels; logs nothing",
     ("server.announce", "time"): "a moment in local time; asks no clock",
     ("server.dates", "time"): "the year of a moment; asks no clock",
     (

@@ -105,3 +105,23 @@ def test_what_cannot_be_written_as_text_does_no_harm(log, tmp_path):
     say("odd \udcff name")
 
     assert "odd \\udcff name" in (tmp_path / "log").read_text()
+
+
+def test_a_directory_that_vanishes_takes_the_log_with_it_and_nothing_else(log, tmp_path):
+    place = tmp_path / "logs"
+    place.mkdir()
+    log.set_target(str(place / "log"))
+    say("first")
+    (place / "log").unlink()
+    place.rmdir()
+
+    say("lost")
+    place.mkdir()
+    say("second")
+
+    assert "second" in (place / "log").read_text()
+
+
+def test_a_directory_is_no_log(log, tmp_path):
+    with pytest.raises(CommandError, match="cannot log to"):
+        log.set_target(str(tmp_path))

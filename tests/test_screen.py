@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lines that cannot matter are passed over, and nothing comes out differently."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from calendar import timegm
+from itertools import groupby
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.options import JailConf
+from server.filter import LESSONS, Filter
+from server.literals import Literal, required
+from server.records import LogBlock, Position
+from server.screen import LONG_BLOCK, Screen, is_plain
+from tests.filters import LOGS, conf_of, own_samples
+from tests.support import ROOT
+from tests.test_captured_logs import CAPTURED
+from tests.test_literals import REGEXES, TEXTS
+from tests.test_samples import samples
+
+NOW = timegm((2026, 11, 23, 12, 0, 0))
+STOCK = sorted(path.name for path in LOGS.iterdir() if path.is_file())
+LOG = "/var/log/x"
+
+
+def block(data, start=0, path=LOG):
+    return LogBlock(path, data, Position(1, 2, start), Position(1, 2, start + len(data)))
+
+
+def told(filter, blocks, now=NOW):
+    """All failures of `blocks`, after as many lines as a filter looks at in any case."""
+    filter.failures(block(b"x\n" * LESSONS), now)
+    found, start = [], 0
+    for data in blocks:
+        found += filter.failures(block(data, start), now)
+        start += len(data)
+    return found
+
+
+def both(conf, blocks):
+    """The failures with the screen and without."""
+    return told(Filter(conf), blocks), told(Filter(conf, has_screen=False), blocks)
+
+
+def blocks_of(lines):
+    """`lines` as blocks, in three ways: one each, all in one, and so many that hyperscan is used."""
+    whole = b"\n".join(lines) + b"\n"
+    noise = b"Nov 23 11:59:59 web kernel: eth0: link becomes ready\n" * (LONG_BLOCK // 50)
+    return [[line + b"\n" for line in lines], [whole], [noise + whole + noise, whole]]
+
+
+def needs(*texts):
+    return [text and frozenset(Literal(each) for each in text) for text in texts]
+
+
+# -- the same failures
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_every_sample_comes_out_the_same(name):
+    records = sorted(
+        (each for each in samples() if each["filter"] == name),
+        key=lambda each: sorted(each["options"].items()),
+    )
+    for options, run in groupby(records, lambda each: sorted(each["options"].items())):
+        lines = [each["line"].encode() for each in run]
+        for uses_now in (False, True):
+            conf = conf_of(name, tuple(options), uses_now)
+            for blocks in blocks_of(lines):
+                screened, plain = both(conf, blocks)
+
+                assert screened == plain
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_every_sample_of_ours_comes_out_the_same(name):
+    for _, about, line in own_samples(name):
+        conf = conf_of(name, tuple(sorted(about.get("options", {}).items())))
+        lines = [each.encode() for each in (*about.get("after", ()), line)]
+        for blocks in blocks_of(lines):
+            screened, plain = both(conf, blocks)
+
+            assert screened == plain
+
+
+@pytest.mark.parametrize("path", sorted(CAPTURED.glob("*.log")), ids=lambda path: path.name)
+def test_every_captured_log_comes_out_the_same(path):
+    lines = path.read_bytes().splitlines()
+    assert lines
+    for name in STOCK:
+        for options in [(), (("mode", "aggressive"),)] if name == "sshd" else [()]:
+            for blocks in blocks_of(lines):
+                screened, plain = both(conf_of(name, options), blocks)
+
+                assert screened == plain
+
+
+def test_the_captured_logs_have_failures_and_lines_that_are_passed_over():
+    lines = (CAPTURED / "sshd.log").read_bytes().splitlines()
+    conf = conf_of("sshd")
+    filter = Filter(conf)
+    needed = [required(rule.regex) for rule in filter.rules]
+    whole = b"\n".join(lines)
+
+    screened, _ = both(conf, [whole])
+
+    assert screened
+    assert 0 < sum(1 for _ in Screen(needed).lines(whole)) < len(lines)
+
+
+# -- dates
+
+
+def test_a_line_without_a_date_has_that_of_a_line_that_was_passed_over():
+    data = b"2026-11-23 11:59:30 fine\nfine\nfailed from 192.0.2.1\n"
+    conf = JailConf(name="test", failregex=("failed from <HOST>$",))
+
+    screened, plain = both(conf, [data])
+
+    assert [each.when for each in screened] == [NOW - 30]
+    assert screened == plain
+
+
+@pytest.mark.parametrize("between", [b"fine\n", b"", b"2026-02-30 11:59:59 fine\n"])
+def test_the_date_may_stand_in_an_earlier_block(between):
+    blocks = [b"2026-11-23 11:59:30 fine\n" + between, between, b"failed from 192.0.2.1\n"]
+    conf = JailConf(name="test", failregex=("failed from <HOST>$",))
+
+    screened, plain = both(conf, blocks)
+
+    assert [each.when for each in screened] == [NOW - 30]
+    assert screened == plain
+
+
+def test_a_date_may_be_cut_out_of_the_midst_of_a_literal():
+    conf = JailConf(
+        name="test",
+        failregex=(r"^\[\] <HOST> failed$", r"^<HOST> lost- -lost$", "^xabcdefghx <HOST>$"),
+        date_pattern=None,
+    )
+    lines = [
+        b"[2026-11-23 11:59:30] 192.0.2.1 failed",
+        b"192.0.2.2 lost-2026-11-23 11:59:30 -lost",
+        b"xabcdefghx 192.0.2.3",
+    ]
+
+    for blocks in blocks_of(lines):
+        screened, plain = both(conf, blocks)
+
+        assert {each.host[-1] for each in screened} == {"1", "2", "3"}
+        assert screened == plain
+
+
+@pytest.mark.parametrize("place", range(1, 10))
+def test_a_date_of_an_own_pattern_may_stand_in_the_midst_of_a_word(place):
+    word = b"xabcdefghx"
+    line = word[:place] + b"20261123115930" + word[place:] + b" 192.0.2.3"
+    conf = JailConf(
+        name="test", failregex=("^xabcdefghx <HOST>$",), date_pattern="{UNB}%Y%m%d%H%M%S"
+    )
+
+    screened, plain = both(conf, [line + b"\n"])
+
+    assert [(each.host, each.when) for each in screened] == [("192.0.2.3", NOW - 30)]
+    assert screened == plain
+
+
+STAMPS = st.sampled_from(
+    ["", "2026-11-23 11:59:10 ", "Nov 23 11:59:20 ", "[23/Nov/2026:11:59:30 +0000] ", "Feb 30 1:1:1 "]
+)  # fmt: skip
+SAYINGS = st.sampled_from(
+    [
+        "fine",
+        "",
+        "failed from 192.0.2.1",
+        "Login by carol from 192.0.2.2",
+        "failed twice: Login by failed from 192.0.2.3",
+        "LOGIN BY eve FROM 192.0.2.4",
+        "lo\u0131gin by x from 192.0.2.5",
+        "log\u0131n by x from 192.0.2.6",
+        "\0\0failed from 192.0.2.7\r",
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(STAMPS, SAYINGS).map("".join), max_size=6), max_size=4),
+    st.sampled_from([None, "{NONE}", "^%Y-%m-%d %H:%M:%S", "{^LN-BEG}"]),
+    st.sampled_from(["utf-8", "iso-8859-9", "cp1252", "utf-16-le"]),
+    st.booleans(),
+)
+def test_whatever_is_logged_comes_out_the_same(blocks, date_pattern, encoding, has_catch_all):
+    conf = JailConf(
+        name="test",
+        failregex=(
+            *((r"^\W*fa\w+ <F-ID>twice</F-ID>",) if has_catch_all else ()),
+            r"failed from <HOST>$",
+            r"(?i)login by .* from <HOST>$",
+            *((r"^f\w+ .*<HOST>$",) if has_catch_all else ()),
+        ),
+        date_pattern=date_pattern,
+        log_encoding=encoding,
+    )
+    data = ["".join(f"{line}\n" for line in lines).encode(encoding, "replace") for lines in blocks]
+
+    screened, plain = both(conf, data)
+
+    assert screened == plain
+
+
+# -- other logs
+
+
+def test_a_log_whose_characters_are_no_single_bytes_is_read_in_full():
+    conf = JailConf(name="test", failregex=("failed from <HOST>$",), log_encoding="utf-16-le")
+    data = "failed from 192.0.2.1\n".encode("utf-16-le")
+
+    screened, plain = both(conf, [data])
+
+    assert [each.host for each in screened] == ["192.0.2.1"]
+    assert screened == plain
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "ascii", "latin-1", "iso-8859-15", "cp1251", "KOI8-R"]
+)
+def test_encodings_that_are_plain_have_each_ascii_character_as_its_byte(encoding):
+    assert is_plain(encoding)
+    for code in range(128):
+        assert bytes([code]).decode(encoding) == chr(code)
+    for code in range(128, 256):
+        text = bytes([code]).decode(encoding, "replace")
+        assert not text.isascii()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be", "utf-7", "iso2022_jp", "hz", "cp037"])
+def test_encodings_that_are_not_plain_are_known(encoding):
+    assert not is_plain(encoding)
+
+
+def test_lines_that_are_joined_are_all_looked_at():
+    conf = JailConf(name="test", failregex=(r"^begin <HOST>\n.*\nend$",), max_lines=3)
+
+    screened, plain = both(conf, [b"begin 192.0.2.1\nmiddle\nend\n"])
+
+    assert [each.host for each in screened] == ["192.0.2.1"]
+    assert screened == plain
+
+
+# -- the search itself
+
+
+def found(screen, data, start=0):
+    return [(data[begin:end], tuple(rules)) for begin, end, rules in screen.lines(data, start)]
+
+
+def test_each_line_names_the_rules_that_may_match_it():
+    screen = Screen(needs(["fail", "bad"], ["login"], ["bad"]))
+
+    data = b"a fail\nnothing\nlogin fail\nbad\nlogin"
+
+    assert found(screen, data) == [
+        (b"a fail", (0,)),
+        (b"login fail", (0, 1)),
+        (b"bad", (0, 2)),
+        (b"login", (1,)),
+    ]
+
+
+def test_a_rule_without_need_may_match_any_line():
+    screen = Screen(needs(["fail"], None))
+
+    assert found(screen, b"fail\n\nelse\n") == [(b"fail", (0, 1)), (b"else", (1,))]
+    assert found(screen, b"x\nelse", 2) == [(b"else", (1,))]
+    assert screen.helps
+    assert not Screen(needs(None, None)).helps
+
+
+def test_what_stands_before_the_start_is_left_alone():
+    assert found(Screen(needs(["fail"])), b"fail\nfail 2\n", 5) == [(b"fail 2", (0,))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(REGEXES, min_size=1, max_size=4),
+    st.lists(TEXTS, max_size=20),
+    st.integers(0, 30),
+)
+def test_both_searches_find_the_same(sources, texts, start):
+    needed = []
+    for source in sources:
+        try:
+            needed.append(required(re.compile(source)))
+        except re.error:
+            needed.append(None)
+    lines = "\n".join(["one"] * start + texts).encode()
+    data = lines + b"\n" + b"no line of note\n" * (LONG_BLOCK // 15)
+    begin = len(b"one\n") * start
+
+    assert found(Screen(needed), data, begin) == found(Screen(needed, is_quick=False), data, begin)
+
+
+def test_short_blocks_do_without_hyperscan():
+    code = (
+        "import sys\n"
+        "from server.screen import Screen, LONG_BLOCK\n"
+        "from server.literals import Literal\n"
+        "screen = Screen([frozenset({Literal('fail')})])\n"
+        "list(screen.lines(b'fail' * 10))\n"
+        "before = 'hyperscan' in sys.modules\n"
+        "list(screen.lines(b'x' * LONG_BLOCK))\n"
+        "print(before, 'hyperscan' in sys.modules)\n"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+    assert told.stdout.split() == ["False", "True"], told.stderr
+
+
+def test_without_hyperscan_the_results_are_the_same(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    data = b"fine\n" * LONG_BLOCK + b"fail 1\n"
+
+    assert found(Screen(needs(["fail"])), data) == [(b"fail 1", (0,))]
