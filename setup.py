@@ -35,7 +35,10 @@ setup(
     license="GPL-2.0-or-later",
     python_requires=">=3.11",
     install_requires=requirements("requirements.txt"),
-    extras_require={"systemd": ["systemd-python>=235"]},
+    extras_require={
+        "systemd": ["systemd-python>=235"],
+        "regex": ["rich>=13", "zstandard>=0.22"],  # a progress bar, and .zst logs
+    },
     packages=["fail2ban", "fail2ban.etc", *(f"fail2ban.{name}" for name in PACKAGES)],
     package_dir={
         "fail2ban": "fail2ban",

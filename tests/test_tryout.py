@@ -2,14 +2,17 @@
 """fail2ban-regex, as people type it."""
 
 import ast
+import bz2
+import gzip
 import io
 import json
+import lzma
 import sys
 
 import pytest
 
 from tests.filters import same_host, zone
-from tests.support import ROOT, SHARED, need
+from tests.support import IS_CI, ROOT, SHARED, need
 from tryout.main import main
 
 CONFIG = str(ROOT / "config")
@@ -85,6 +88,31 @@ def test_standard_input_is_a_log(tried, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{LINE}\n".encode())))
 
     assert tried("-o", "ip", "-", REGEX)[1] == "192.0.2.66\n"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)]
+)
+def test_a_compressed_log_is_read_as_it_is(tried, tmp_path, suffix, pack):
+    log = tmp_path / f"log.{suffix}"
+    log.write_bytes(pack(f"{LINE}\n".encode() * 3))
+
+    assert tried("-o", "ip", log, REGEX)[1] == "192.0.2.66\n" * 3
+
+
+def test_a_log_compressed_with_zstandard_is_read_as_it_is(tried, tmp_path):
+    zstandard = pytest.importorskip("zstandard") if not IS_CI else __import__("zstandard")
+    log = tmp_path / "log.zst"
+    log.write_bytes(zstandard.compress(f"{LINE}\n".encode() * 3))
+
+    assert tried("-o", "ip", log, REGEX)[1] == "192.0.2.66\n" * 3
+
+
+def test_what_is_not_compressed_as_its_name_says_is_told(tried, tmp_path):
+    log = tmp_path / "log.gz"
+    log.write_text(LINE)
+
+    assert tried(log, REGEX)[0] == 255
 
 
 def test_an_ignoreregex_takes_matches_back(tried):

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import locale
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from common.errors import CommandError, Fail2banError
 from common.paths import Places, places
@@ -120,10 +122,39 @@ def _opened(given: Arguments, subject: Subject) -> tuple[str, Lines]:
 
 
 def _file(path: Path, decode: Callable[[bytes], str]) -> Iterator[tuple[float | None, str]]:
-    with path.open("rb") as log, _progress(path.stat().st_size) as advance:
-        while data := log.readline(_LONGEST_LINE):
-            advance(len(data))
-            yield None, decode(data)
+    with path.open("rb") as raw, _progress(path.stat().st_size) as advance:
+        seen = 0
+        with _unpacked(path.suffix, raw) as log:
+            while data := log.readline(_LONGEST_LINE):
+                yield None, decode(data)
+                if (now := raw.tell()) != seen:
+                    advance(now - seen)
+                    seen = now
+
+
+def _unpacked(suffix: str, raw: BinaryIO) -> BinaryIO:
+    """The lines in `raw`, which may be compressed as its suffix says."""
+    match suffix:
+        case ".gz":
+            import gzip
+
+            return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+        case ".bz2":
+            import bz2
+
+            return cast(BinaryIO, bz2.BZ2File(raw))
+        case ".xz":
+            import lzma
+
+            return cast(BinaryIO, lzma.LZMAFile(raw))
+        case ".zst":
+            try:
+                import zstandard
+            except ImportError:
+                raise CommandError("a .zst log needs the Python package zstandard") from None
+            reader = zstandard.ZstdDecompressor().stream_reader(raw)
+            return cast(BinaryIO, io.BufferedReader(reader))
+    return raw
 
 
 @contextlib.contextmanager
@@ -132,9 +163,12 @@ def _progress(size: int) -> Iterator[Callable[[int], None]]:
     if size < _BIG or not sys.stderr.isatty():
         yield lambda count: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # of the extra `regex`; one can do without
+        yield lambda count: None
+        return
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading", total=size)
         waiting = 0
