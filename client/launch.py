@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FAILED = 255
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 SERVER = "fail2ban-server"
+CHECK = "--check"  # what makes it look at a configuration and end; not for people
 _PATIENCE = 30.0  # seconds that a server may take to come up or to end
 
 
@@ -130,6 +131,27 @@ def launch(choices: Choices) -> bool:
     except OSError as error:
         say("ERROR", f"The server cannot be run: {error}")
     return False
+
+
+def server_check(choices: Choices, commands: Sequence[Any]) -> list[dict[str, str]]:
+    """What the server's own code finds wrong with `commands`, without being started."""
+    import json
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [sys.executable, _server_script(), CHECK],
+            input=json.dumps(list(commands)),
+            capture_output=True,
+            text=True,
+            timeout=max(patience(choices), _PATIENCE),
+            check=False,
+        )
+        findings: list[dict[str, str]] = json.loads(done.stdout)
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        say("WARNING", f"The server could not be asked what it finds wrong: {error}")
+        return []
+    return findings
 
 
 def become_server(choices: Choices) -> NoReturn:

@@ -20,12 +20,15 @@ from client.launch import (
     launch,
     patience,
     say,
+    server_check,
 )
 from client.present import present, present_error, without_control
 from common import cli, units
 from common.commands import Given, InvalidCommand, may_follow, parse, parse_for_client
 from common.errors import CommandError, Fail2banError
 from common.version import VERSION
+
+FORMATS = ("text", "json")
 
 
 def main(argv: Sequence[str] | None = None, program: str = "fail2ban-client") -> int:
@@ -61,6 +64,8 @@ def _run(argv: list[str], program: str) -> int:
         if choices.dump:
             return _dump(choices)
         patience(choices)
+        if choices.format not in FORMATS:
+            raise CommandError(f"--format {choices.format} is none of {', '.join(FORMATS)}")
     except CommandError as error:
         say("ERROR", str(error))
         return FAILED
@@ -86,9 +91,25 @@ def _seconds(text: str) -> str:
 
 
 def _test(choices: cli.Choices) -> int:
+    """See whether the configuration is right: what can be read here, and what the server says of it."""
     from client.stream import exit_status
 
-    status = exit_status(configuration(choices), "test")
+    reading = configuration(choices)
+    status = exit_status(reading, "test")
+    found = [] if reading.is_refused else server_check(choices, reading.sent)
+    for one in found:
+        if one["level"] == "error" or choices.verbosity >= 0:
+            say(one["level"].upper(), one["text"])
+        # A regex that cannot be used is told, and is no failure of the test, as in fail2ban 1.1.
+        if one["level"] == "error" and one["kind"] != "regex":
+            status = FAILED
+    if choices.is_json:
+        from client.asjson import problem_as_json
+
+        told = [problem_as_json(one.level, one.jail, str(one)) for one in reading.problems]
+        told += [problem_as_json(one["level"], one["jail"], one["text"]) for one in found]
+        _print_json({"is_right": not status, "problems": told})
+        return status
     print("ERROR: test configuration failed" if status else "OK: configuration test is successful")
     return status
 
@@ -97,11 +118,23 @@ def _dump(choices: cli.Choices) -> int:
     from client.stream import exit_status
 
     reading = configuration(choices)
+    if choices.is_json:
+        _print_json(reading.commands)
+        return exit_status(reading, "dump")
     if reading.is_refused:
         print("ERROR: The configuration stream failed because of the invalid syntax.")
     for command in reading.commands:
         print(_pretty(command) if choices.dump == "pretty" else command)
     return exit_status(reading, "dump")
+
+
+def _print_json(data: Any) -> None:
+    """One line of JSON; on a terminal without anything that could steer it."""
+    import json
+
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(data, ensure_ascii=sys.stdout.isatty() or not is_utf8)
+    print(text.replace("\x7f", "\\u007f"))
 
 
 def _pretty(command: Any) -> str:
@@ -144,9 +177,10 @@ class Session:
             self._print(words, self._link(_timeout_of(words)).ask(_as_sent(words)))
         except Refused as refused:
             return self._refused(words, refused)
+        except NoServer as error:
+            return self._failed("no_server", str(error))
         except Fail2banError as error:
-            say("ERROR", str(error))
-            return FAILED
+            return self._failed("failed", str(error))
         return 0
 
     # what the client does itself
@@ -154,18 +188,17 @@ class Session:
     def start(self, given: Given) -> int:
         """Start a server and send it the configuration."""
         if self._is_there():
-            say("ERROR", "Server already running")
-            return FAILED
+            return self._failed("server_running", "Server already running")
         from client.stream import exit_status
 
         reading = configuration(self._choices)
         if exit_status(reading, "dump"):
-            return FAILED
+            return self._failed("configuration", _NO_JAIL)
         if self._choices.is_foreground:
             sys.stdout.flush()
             become_server(self._choices)
         if not launch(self._choices):
-            return FAILED
+            return self._failed("no_start", "The server did not start")
         link = self._link(None)
         try:
             link.ask(["server-stream", list(reading.sent)])
@@ -182,7 +215,7 @@ class Session:
         from client.stream import exit_status
 
         if exit_status(configuration(self._choices), "dump"):  # first see whether it could start
-            return FAILED
+            return self._failed("configuration", _NO_JAIL)
         with contextlib.suppress(NoServer):
             if self.quit(given):
                 return FAILED
@@ -191,13 +224,12 @@ class Session:
     def reload(self, given: Given) -> int:
         """Send the configuration, or one jail's, to the running server: all of it or nothing."""
         if not self._is_there():
-            say("ERROR", "Could not find server")
-            return FAILED
+            return self._failed("no_server", "Could not find server")
         jail = given["jail"][0] if given.get("jail") else None
         reading = configuration(self._choices, jail)
         if reading.is_refused or reading.errors:
-            say("ERROR", "The configuration has mistakes; nothing was changed")
-            return FAILED
+            text = "The configuration has mistakes; nothing was changed"
+            return self._failed("configuration", text)
         options = [name for name in ("--unban", "--restart", "--if-exists") if given.get(name)]
         with self._link(None).open() as connection:
             is_ours = _is_ours(connection.ask(["version"]))
@@ -211,8 +243,8 @@ class Session:
         with self._link(None).open() as connection:
             answer = connection.ask(["stop"])
         if not is_gone(connection.server_process, patience(self._choices)):
-            say("ERROR", f"The server does not end (process {connection.server_process})")
-            return FAILED
+            text = f"The server does not end (process {connection.server_process})"
+            return self._failed("no_end", text)
         self._print(["stop"], answer)
         return 0
 
@@ -236,23 +268,39 @@ class Session:
 
     def _print(self, words: Sequence[Any], answer: Any) -> None:
         if self._choices.is_json:
-            import json
+            from client.asjson import as_json  # a `ping` for people needs none of it
 
-            text = json.dumps(answer, default=list, ensure_ascii=False)
-        else:
-            encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-            text = present(words, answer, has_boxes=encoding == "utf8")
+            _print_json(as_json(words, answer))
+            return
+        encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+        text = present(words, answer, has_boxes=encoding == "utf8")
         print(without_control(text) if sys.stdout.isatty() else text)
+
+    def _failed(self, kind: str, text: str) -> int:
+        """Say what went wrong; `kind` is the word for it in JSON."""
+        say("ERROR", text)
+        if self._choices.is_json:
+            from client.asjson import error_as_json
+
+            _print_json(error_as_json(kind, text))
+        return FAILED
 
     def _refused(self, words: Sequence[str], refused: Refused) -> int:
         say("ERROR", f"NOK: {refused.error.args!r}")
-        print(present_error(refused.error))
+        if self._choices.is_json:
+            from client.asjson import error_as_json, kind_of
+
+            _print_json(error_as_json(kind_of(refused.error), present_error(refused.error)))
+        else:
+            print(present_error(refused.error))
         try:
             parse(words)
         except InvalidCommand as error:
             print(f"  {error}", file=sys.stderr)
         return FAILED
 
+
+_NO_JAIL = "The configuration is not such that a server could start with it"
 
 _OWN: dict[str, Callable[[Session, Given], int]] = {
     "start": Session.start,

@@ -51,7 +51,8 @@ SWITCHES: tuple[Switch, ...] = (
     Switch(("--async",), "is_async", "Have the server start without a configuration: a client sends it."),
     Switch(("--timeout",), "timeout", "Wait no longer than <time> for the server.", "time"),
     Switch(("--str2sec",), "duration", "Print how many seconds <time> is, and end.", "time"),
-    Switch(("--json",), "is_json", "Print the server's answer as JSON."),
+    Switch(("--format",), "format", "Print answers and errors in <format>: text, or json as doc/json.md tells.", "format"),
+    Switch(("--json",), "format", "The same as --format json.", value="json"),
     Switch(("-h", "--help"), "asks_for", "Print this help.", value="help"),
     Switch(("-V",), "asks_for", "Print the bare version.", value="number"),
     Switch(("--version",), "asks_for", "Print the version.", value="version"),
@@ -81,8 +82,12 @@ class Choices:
     is_async: bool = False
     timeout: str | None = None
     duration: str | None = None
-    is_json: bool = False
+    format: str = "text"
     asks_for: str = ""
+
+    @property
+    def is_json(self) -> bool:
+        return self.format == "json"
 
 
 def parse(argv: Sequence[str]) -> Choices:

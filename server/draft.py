@@ -15,7 +15,13 @@ from typing import Any
 
 from common import units
 from common.commands import parse
-from common.errors import CommandError, DuplicateJailError, Fail2banError, UnknownJailError
+from common.errors import (
+    CommandError,
+    DuplicateJailError,
+    Fail2banError,
+    RegexError,
+    UnknownJailError,
+)
 from common.options import (
     BAN_TIME_OPTIONS,
     DAEMON_OPTIONS,
@@ -80,7 +86,7 @@ def _del_log_path(conf: JailConf, words: Words) -> JailConf:
 
 def _set_log_encoding(conf: JailConf, words: Words) -> JailConf:
     encoding = str(words[0])
-    if encoding.lower() == "auto":
+    if encoding.lower() in ("auto", ""):
         encoding = locale.getpreferredencoding(False)
     codecs.lookup(encoding)  # raises LookupError
     return replace(conf, log_encoding=encoding)
@@ -380,10 +386,21 @@ def read_stream(
         except (Fail2banError, ValueError, TypeError, LookupError) as error:
             is_of_jail = words[0] in ("add", "set", "multi-set", "start") and name in brought
             if not is_lenient or not is_of_jail:
-                raise
+                raise _with_its_place(error, words) from None
             problems[name] = f"[{name}] {_text(tuple(words[2:4]))[:200]}: {message_of(error)}"
             config = without_jail(config, name)
     return Draft(config, problems)
+
+
+def _with_its_place(error: Exception, words: Sequence[Any]) -> Exception:
+    """The same error, saying which jail and option `words` were about to set."""
+    kind = type(error)
+    if words[0] not in ("set", "multi-set") or len(words) < 4 or kind not in _PLACELESS:
+        return error
+    return kind(f"[{words[1]}] {str(words[2]).removeprefix('add')}: {message_of(error)}")
+
+
+_PLACELESS = (RegexError, CommandError, ValueError, TypeError, LookupError)
 
 
 def message_of(error: BaseException) -> str:

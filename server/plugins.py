@@ -213,14 +213,17 @@ def _read(path: str) -> bytes:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise CommandError(f"{path} cannot be read: {error}") from None
-    with os.fdopen(file, "rb") as code:
-        about = os.fstat(code.fileno())
+    try:
+        about = os.fstat(file)
         if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST:
             raise CommandError(f"{path} is no file of Python code")
         _see_that_it_is_ours(path, about)
-        folder = str(Path(path).parent)
-        _see_that_it_is_ours(folder, os.stat(folder))
-        return code.read(_LARGEST)
+        folder = Path(path).parent
+        _see_that_it_is_ours(str(folder), folder.stat())
+        with os.fdopen(os.dup(file), "rb") as code:
+            return code.read(_LARGEST)
+    finally:
+        os.close(file)
 
 
 def _see_that_it_is_ours(path: str, about: os.stat_result) -> None:

@@ -47,7 +47,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**_base_environment(), **command.environment},
+            env={**base_environment(), **command.environment},
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
@@ -59,7 +59,8 @@ def run(
         return _attend(process, command, limit, output_limit)
 
 
-def _base_environment() -> dict[str, str]:
+def base_environment() -> dict[str, str]:
+    """What every command finds in its environment, besides the values of its ban."""
     own = os.environ.get("PATH", "").split(":")
     path = [*own, *(part for part in _PATH.split(":") if part not in own)]
     return {

