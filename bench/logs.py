@@ -90,7 +90,7 @@ def lines(
 
 def write(path: Path, kind: str, count: int, share: float, seed: int = 1) -> int:
     """Write such a log; return how many failures it has."""
-    marks = {"auth": "Failed password", "access": " 404 ", "app": "login failed"}
+    marks = {"auth": "Failed password", "access": '" 404 ', "app": "login failed"}
     failures = 0
     with path.open("w") as log:
         for line in lines(kind, count, share, seed):

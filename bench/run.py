@@ -45,6 +45,7 @@ class Case:
     filter: str
     literal: str
     regex: str
+    failregex: str = ""  # of a filter that is not in the stock configuration
 
 
 _SSH = r"sshd\[\d+\]: Failed password for \S+ from (\S+) port \d+ ssh2$"
@@ -52,7 +53,17 @@ CASES = (
     Case("auth.log, 0.1 % failures", "auth", 0.001, "sshd", "Failed password", _SSH),
     Case("auth.log, 10 % failures", "auth", 0.1, "sshd", "Failed password", _SSH),
     Case("auth.log, 90 % failures", "auth", 0.9, "sshd", "Failed password", _SSH),
-)
+    Case(
+        "access.log, 1 % probes", "access", 0.01, "bench-access", " 404 ",
+        r'^(\S+) \S+ \S+ \[[^]]+\] "GET /(?:wp-|phpMyAdmin|cgi-bin|admin)\S* \S+" 404 ',
+        r'^<HOST> \S+ \S+ \[\] "(?:GET|POST|HEAD) /(?:wp-|phpMyAdmin|cgi-bin|admin/)\S* [^"]*" 404 ',
+    ),
+    Case(
+        "app.log, 1 % failures", "app", 0.01, "bench-app", "login failed",
+        r"AuthService - login failed user=\S+ ip=(\S+) ",
+        r"^\s*WARN\s+\[[^]]+\] \S+AuthService - login failed user=<F-USER>\S+</F-USER> ip=<HOST> ",
+    ),
+)  # fmt: skip
 
 
 def cpu_of(pid: int) -> float:
@@ -101,6 +112,14 @@ def cpu_of_filter(log: Path, case: Case, config: Path) -> float:
             at = Position(0, 0, 0)
             filter.failures(LogBlock(str(log), data, at, at), now)
     return time.process_time() - began
+
+
+def add_filter(config: Path, case: Case) -> None:
+    """Put the filter of `case` beside the stock ones, unless it is one of them."""
+    if case.failregex:
+        file = config / "filter.d" / f"{case.filter}.conf"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"[Definition]\nfailregex = {case.failregex.replace('%', '%%')}\n")
 
 
 @contextmanager
@@ -162,6 +181,7 @@ def cpu_of_server(case: Case, source: Path, failures: int, directory: Path) -> f
     """What a running server costs to catch up with a log that appears all at once."""
     log = directory / "bench.log"
     log.write_text("")
+    add_filter(directory / "config", case)
     with a_server(directory, jail_of(case, log)) as (pid, link):
         before = cpu_of(pid)
         with source.open("rb") as old, log.open("ab") as new:
@@ -223,6 +243,7 @@ def _measure(case: Case, count: int, repeat: int) -> None:
         config = directory / "plain"
         shutil.copytree(ROOT / "config", config)
         (config / "jail.local").write_text(jail_of(case, log))
+        add_filter(config, case)
         ways: dict[str, Callable[[], float]] = {
             "plain loop": lambda: cpu_of_loop(log, case.regex),
             "wc -l": lambda: cpu_of_command("wc", "-l", str(log)),

@@ -255,6 +255,7 @@ class Action:
     """The commands that an `ActionConf` stands for; None where it has no such command."""
 
     def __init__(self, jail: str, conf: ActionConf, facts: Facts = no_facts) -> None:
+        self.jail = jail
         self.conf = conf
         self.name = conf.name
         self.is_for_restored = not units.is_on(conf.properties.get("norestored", False))

@@ -397,7 +397,14 @@ def _with_its_place(error: Exception, words: Sequence[Any]) -> Exception:
     kind = type(error)
     if words[0] not in ("set", "multi-set") or len(words) < 4 or kind not in _PLACELESS:
         return error
-    return kind(f"[{words[1]}] {str(words[2]).removeprefix('add')}: {message_of(error)}")
+    return kind(told(words, error))
+
+
+def told(words: Sequence[Any], error: BaseException) -> str:
+    """`error` with the jail and the option that `words` were about to set."""
+    message = message_of(error)
+    key = str(words[2]).removeprefix("add")
+    return f"[{words[1]}] {message if message.startswith(f'{key} ') else f'{key}: {message}'}"
 
 
 _PLACELESS = (RegexError, CommandError, ValueError, TypeError, LookupError)

@@ -15,8 +15,8 @@ from typing import Any
 from common.commands import InvalidCommand, parse
 from common.errors import CommandError, Fail2banError, RegexError
 from common.options import ActionConf, Config, JailConf
-from server.action import FAMILIES, Action, BanValues, no_facts
-from server.draft import edit, message_of
+from server.action import FAMILIES, Action, BanValues, no_facts, render
+from server.draft import edit, message_of, told
 from server.filter import Filter
 from server.records import Ban
 
@@ -48,10 +48,27 @@ def inspect(
     in Python that cannot be made.
     """
     findings, config = _read(stream)
+    tools: dict[str, list[str]] = {}
     for conf in config.jails.values():
         findings += _of_filter(conf)
         for action in conf.actions:
-            findings += _of_action(conf.name, action, has_tool, check_action)
+            head = f"[{conf.name}] action {action.name}"
+            try:
+                if action.module is not None:
+                    check_action(action)
+                    continue
+                scripts = list(_scripts(Action(conf.name, action)))
+                findings += _of_tags(Action(conf.name, action), scripts, head)
+            except CommandError as error:
+                text = f"{head}: {message_of(error)}"
+                findings.append(Finding("error", "action", conf.name, text))
+                continue
+            for tool in dict.fromkeys(name for _, script in scripts for name in tools_of(script)):
+                tools.setdefault(tool, []).append(f"[{conf.name}] {action.name}")
+    for tool, users in tools.items():
+        if not has_tool(tool):
+            text = f"{tool} is not installed, or not in the PATH of the server; it is needed by"
+            findings.append(Finding("warning", "tool", "", f"{text} {', '.join(users)}"))
     return findings
 
 
@@ -65,11 +82,10 @@ def _read(stream: Sequence[Any]) -> tuple[list[Finding], Config]:
         try:
             config = edit(config, words)
         except _MISTAKES as error:
-            is_of_jail = words[0] in ("add", "set", "multi-set", "start") and not _is_daemon_s(
-                words
-            )
-            jail = str(words[1]) if is_of_jail and len(words) > 1 else ""
-            findings.append(Finding("error", _kind(error), jail, _told(words, error, jail)))
+            jail = str(words[1]) if len(words) > 1 and not _is_daemon_s(words) else ""
+            text = f"{' '.join(map(str, words))}: {message_of(error)}"
+            text = told(words, error) if jail and len(words) > 2 else text
+            findings.append(Finding("error", _kind(error), jail, text))
     return findings, config
 
 
@@ -96,15 +112,6 @@ def _kind(error: BaseException) -> str:
     return "regex" if isinstance(error, RegexError) else "value"
 
 
-def _told(words: Sequence[Any], error: BaseException, jail: str) -> str:
-    message = message_of(error)
-    if not jail:
-        return f"{' '.join(map(str, words[1:3]))}: {message}"
-    key, *rest = (str(word) for word in words[2:4])
-    value = f" = {rest[0]}" if rest and rest[0] not in message and key not in message else ""
-    return f"[{jail}] {key.removeprefix('add')}{value}: {message}"
-
-
 def _of_filter(conf: JailConf) -> Iterator[Finding]:
     """What only the filter as a whole is refused for."""
     try:
@@ -122,30 +129,6 @@ _TAG = re.compile(r"(?<!\(\?P)<([A-Za-z][\w.-]*(?:/[\w.-]+)*)>")
 _ANYBODY = BanValues(Ban("", "", 0, 0), False, no_facts)
 
 
-def _of_action(
-    jail: str,
-    conf: ActionConf,
-    has_tool: Callable[[str], bool],
-    check_action: Callable[[ActionConf], None],
-) -> Iterator[Finding]:
-    head = f"[{jail}] action {conf.name}:"
-    try:
-        if conf.module is not None:
-            check_action(conf)
-            return
-        action = Action(jail, conf)
-        tags, tools = _tags(action), _tools(action)
-    except CommandError as error:
-        yield Finding("error", "action", jail, f"{head} {message_of(error)}")
-        return
-    for key, tag in tags:
-        yield Finding("warning", "tag", jail, f"{head} {key}: nothing says what <{tag}> is")
-    for tool in tools:
-        if not has_tool(tool):
-            text = f"{head} {tool} is not installed, or not in the PATH of the server"
-            yield Finding("warning", "tool", jail, text)
-
-
 def _scripts(action: Action) -> Iterator[tuple[str, str]]:
     """Each command of `action` with its text, for either family."""
     for key in (*_FOR_ALL, *_FOR_ONE, *_FOR_MANY):
@@ -154,19 +137,26 @@ def _scripts(action: Action) -> Iterator[tuple[str, str]]:
                 yield key, script
 
 
-def _tags(action: Action) -> list[tuple[str, str]]:
-    """The tags that are left in a command as nobody knows them, each once."""
-    strange: dict[str, str] = {}
-    for key, script in _scripts(action):
+def _of_tags(action: Action, scripts: Sequence[tuple[str, str]], head: str) -> Iterator[Finding]:
+    """The tags that are left in a command as nobody knows them, each once.
+
+    What a property stands for may be meant to stand in `<>`, as an address of mail does.
+    """
+    known = {_worth(action, str(value)) for value in action.conf.properties.values()}
+    for key, script in scripts:
         for tag in _TAG.findall(script):
             is_known = (key in _FOR_ONE and tag in _ANYBODY) or (key in _FOR_MANY and tag == "ips")
-            if not is_known:
-                strange.setdefault(tag, key)
-    return [(key, tag) for tag, key in strange.items()]
+            if not is_known and tag not in known:
+                known.add(tag)
+                text = f"{head}: {key}: nothing says what <{tag}> is"
+                yield Finding("warning", "tag", action.jail, text)
 
 
-def _tools(action: Action) -> list[str]:
-    return list(dict.fromkeys(tool for _, script in _scripts(action) for tool in tools_of(script)))
+def _worth(action: Action, value: str) -> str:
+    try:
+        return render(value, {**action.conf.properties, "name": action.jail}, {}).script
+    except CommandError:  # it is told where it is used
+        return value
 
 
 # -- what a script runs ----------------------------------------------------------------------------
@@ -204,7 +194,7 @@ def tools_of(script: str) -> Iterator[str]:
     is_command = True
     for token in tokens:
         if set(token) <= set(_ENDS):
-            is_command = not token.endswith(")")
+            is_command = token == "()" or not token.endswith(")")
         elif token in _GO_ON:
             pass
         elif is_command and "=" not in token:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
+from functools import lru_cache, reduce
 from importlib import import_module
 from typing import Any
 
@@ -74,6 +74,7 @@ _ANYTHING = _Part()
 _EMPTY = _Part(_NOTHING)
 
 
+@lru_cache(4096)  # many jails use one filter
 def required(regex: re.Pattern[str], cut: Cut = Cut.NOWHERE) -> Need | None:
     """Literals of which one stands in any line that `regex` matches; None where nothing is sure.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib import import_module
 from typing import NamedTuple
 
@@ -56,6 +57,10 @@ _PARSER = import_module("re._parser")
 _NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
 _LONGEST_NAME = 253
 _SKIPPED = "_skiplines"
+
+# Regexes whose compiled form is kept: many jails use one filter, and each is made twice, to be checked
+# and to be used.
+_REMEMBERED = 4096
 
 
 class Id(NamedTuple):
@@ -181,6 +186,7 @@ def _expanded(text: str, use_dns: bool) -> str:
     return _TAG.sub(group, text)
 
 
+@lru_cache(_REMEMBERED)
 def _compiled(text: str, is_multiline: bool) -> tuple[str, re.Pattern[str]]:
     """`text`, perhaps mended, and what it compiles to."""
     flags = re.MULTILINE if is_multiline else 0
@@ -201,6 +207,7 @@ def _compiled(text: str, is_multiline: bool) -> tuple[str, re.Pattern[str]]:
     raise RegexError(getattr(problem, "msg", str(problem)))
 
 
+@lru_cache(_REMEMBERED)
 def _is_tied(text: str, flags: int) -> bool:
     """Whether `text` can match nowhere but at the start."""
     if flags & re.MULTILINE:

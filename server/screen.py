@@ -49,7 +49,6 @@ class Screen:
                 masks[text, is_caseless] = masks.get((text, is_caseless), 0) | 1 << rule
         self._masks = masks
         self._rules: dict[int, tuple[int, ...]] = {}
-        self._has_any = not self._always and bool(masks)
         self._plain: Search | None = None
         self._quick: Search | None = None
         self._is_quick = is_quick
@@ -61,7 +60,7 @@ class Screen:
 
     def lines(self, data: bytes, start: int = 0) -> Iterator[Worthy]:
         """The lines of `data` from `start` on, itself a line's beginning, that are worth it."""
-        hits = self._searched(data, start)
+        hits = self._searched(data, start) if self._masks else iter(())
         if self._always:
             hits = _with_all_others(data, start, hits)
         rules, always = self._rules, self._always
