@@ -56,7 +56,7 @@ CASES = (
     Case(
         "access.log, 1 % probes", "access", 0.01, "bench-access", " 404 ",
         r'^(\S+) \S+ \S+ \[[^]]+\] "GET /(?:wp-|phpMyAdmin|cgi-bin|admin)\S* \S+" 404 ',
-        r'^<HOST> \S+ \S+ \[\] "(?:GET|POST|HEAD) /(?:wp-|phpMyAdmin|cgi-bin|admin/)\S* [^"]*" 404 ',
+        r'^<HOST> \S+ \S+ \[\] "(?:GET|POST|HEAD) /(?:wp-|phpMyAdmin|cgi-bin|admin/)\S* [^"]*" 404 \d',
     ),
     Case(
         "app.log, 1 % failures", "app", 0.01, "bench-app", "login failed",

@@ -235,8 +235,19 @@ class Session:
             is_ours = _is_ours(connection.ask(["version"]))
             stream = list(reading.sent if is_ours else reading.commands)
             words = ["reload", jail or "--all", options, stream]
-            self._print(words, connection.ask(words))
+            try:
+                answer = connection.ask(words)
+            except Refused as refused:
+                self._tell_all_mistakes(stream, str(refused.error))
+                raise
+        self._print(words, answer)
         return 0
+
+    def _tell_all_mistakes(self, stream: Sequence[Any], first: str) -> None:
+        """Say what else the server will refuse, when the `first` mistake has been mended."""
+        for one in server_check(self._choices, stream):
+            if one["level"] == "error" and one["text"] != first:
+                say("ERROR", one["text"])
 
     def quit(self, given: Given) -> int:
         """End the server, and wait until it is gone, so that another may start."""

@@ -215,6 +215,7 @@ _fail2ban_options='-c	1	=dir
 --async	0
 --timeout	1
 --str2sec	1
+--format	1
 --json	0
 -h	0
 --help	0
@@ -390,7 +391,7 @@ _fail2ban_offer() {
                 offer=${offer//%$number/"${given[number - 1]}"}
             done
             found+=($("${ask[@]}" --timeout 2 --json $offer 2>/dev/null </dev/null |
-                grep -oE '"[[:alnum:]_.:/@%+-]+"[],]' | sed 's/^"//; s/"[],]$//'))
+                grep -v '^{"error"' | grep -oE '"[[:alnum:]_.:/@%+-]+"[],]' | sed 's/^"//; s/"[],]$//'))
             ;;
         *) found+=("$offer") ;;
         esac

@@ -197,7 +197,7 @@ set -g __fail2ban_regex_arguments '0	^$	=file	' \
     '1	^ [^ ]+$	=sections	' \
     '1	^ [^ ]+$	=file	'
 
-set -g __fail2ban_with_word '-c' '--conf' '-s' '--socket' '-p' '--pidfile' '--pname' '--loglevel' '--logtarget' '--syslogsocket' '--dbfile' '--timeout' '--str2sec'
+set -g __fail2ban_with_word '-c' '--conf' '-s' '--socket' '-p' '--pidfile' '--pname' '--loglevel' '--logtarget' '--syslogsocket' '--dbfile' '--timeout' '--str2sec' '--format'
 
 set -g __fail2ban_regex_with_word '-c' '--config' '-d' '--datepattern' '--timezone' '--TZ' '-e' '--encoding' '--usedns' '-L' '--maxlines' '-m' '--journalmatch' '-o' '--out' '--verbosity' '-l' '--log-level' '--jail'
 
@@ -282,6 +282,7 @@ function __fail2ban_offer
                     end
                 end
                 $ask --timeout 2 --json $words 2>/dev/null </dev/null |
+                    string match -v '{"error"*' |
                     string match -ar '"[\w.:/@%+-]+"[],]' | string replace -r '^"(.*)"[],]$' '$1'
             case '*'
                 printf '%s\n' $offer
@@ -354,7 +355,8 @@ complete -c fail2ban-client -n __fail2ban_takes_options -s f -d 'Have the server
 complete -c fail2ban-client -n __fail2ban_takes_options -l async -d 'Have the server start without a configuration: a client sends it.'
 complete -c fail2ban-client -n __fail2ban_takes_options -l timeout -x -d 'Wait no longer than <time> for the server.'
 complete -c fail2ban-client -n __fail2ban_takes_options -l str2sec -x -d 'Print how many seconds <time> is, and end.'
-complete -c fail2ban-client -n __fail2ban_takes_options -l json -d 'Print the server\'s answer as JSON.'
+complete -c fail2ban-client -n __fail2ban_takes_options -l format -x -d 'Print answers and errors in <format>: text, or json as doc/json.md tells.'
+complete -c fail2ban-client -n __fail2ban_takes_options -l json -d 'The same as --format json.'
 complete -c fail2ban-client -n __fail2ban_takes_options -s h -l help -d 'Print this help.'
 complete -c fail2ban-client -n __fail2ban_takes_options -s V -d 'Print the bare version.'
 complete -c fail2ban-client -n __fail2ban_takes_options -l version -d 'Print the version.'
@@ -379,7 +381,8 @@ complete -c fail2ban-server -n __fail2ban_takes_options -s f -d 'Have the server
 complete -c fail2ban-server -n __fail2ban_takes_options -l async -d 'Have the server start without a configuration: a client sends it.'
 complete -c fail2ban-server -n __fail2ban_takes_options -l timeout -x -d 'Wait no longer than <time> for the server.'
 complete -c fail2ban-server -n __fail2ban_takes_options -l str2sec -x -d 'Print how many seconds <time> is, and end.'
-complete -c fail2ban-server -n __fail2ban_takes_options -l json -d 'Print the server\'s answer as JSON.'
+complete -c fail2ban-server -n __fail2ban_takes_options -l format -x -d 'Print answers and errors in <format>: text, or json as doc/json.md tells.'
+complete -c fail2ban-server -n __fail2ban_takes_options -l json -d 'The same as --format json.'
 complete -c fail2ban-server -n __fail2ban_takes_options -s h -l help -d 'Print this help.'
 complete -c fail2ban-server -n __fail2ban_takes_options -s V -d 'Print the bare version.'
 complete -c fail2ban-server -n __fail2ban_takes_options -l version -d 'Print the version.'

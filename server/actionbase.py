@@ -69,6 +69,32 @@ class ActionBase:
         return True
 
 
+class CallingMap(MutableMapping[str, Any]):
+    """Values by name; what is a function is called when it is asked for.
+
+    Actions that were written for earlier releases fill in their texts with it.
+    """
+
+    def __init__(self, *values: Any, **more: Any) -> None:
+        self.data: dict[str, Any] = dict(*values, **more)
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.data[name]
+        return value() if callable(value) else value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.data[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.data[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
 class BanInfo(MutableMapping[str, Any]):
     """The values of a ban by name, each worked out when it is first asked for.
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, cast
 
 from common.options import JailConf
-from server.conversation import Conversations, Said
+from server.conversation import LONGEST_TEXT, Conversations, Said
 from server.dates import DateDetector, DateHit
 from server.literals import Cut, better, required
 from server.pattern import Id, Pattern, id_of, skipped_spans
@@ -70,12 +70,12 @@ class Verdict:
 
 
 class _Match:
-    """A failregex that matched `content`, which begins at `shift` of the text that was searched.
+    """A failregex that matched `content`, which the prefregex found in `outer`.
 
     `key` is what tells its conversation.  What it names, and whom, is read when it is asked for.
     """
 
-    __slots__ = ("rule", "found", "outer", "content", "shift", "key", "fields", "id")
+    __slots__ = ("rule", "found", "outer", "content", "key", "fields", "id")
 
     def __init__(
         self,
@@ -83,14 +83,12 @@ class _Match:
         found: re.Match[str],
         outer: re.Match[str] | None,
         content: str,
-        shift: int,
         key: str | None,
     ) -> None:
         self.rule = rule
         self.found = found
         self.outer = outer
         self.content = content
-        self.shift = shift
         self.key = key
         self.fields: dict[str, str | None] = {}
         self.id: Id | None = None
@@ -196,15 +194,25 @@ class Filter:
             self._lessons[path] = lessons
             found = self.of_candidates(path, _lines(data[:begin], offset), now)
         skipped = begin  # from here on dates were not looked for
-        takes_now = self.dates.takes_now
+        takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
+        decode, find, last_dates = self._decode, self.dates.find, self._last_dates
+        # What `_without_date` and `_failure` do, but for joined lines: a call costs as much as it does.
         for start, end, rules in screen.lines(data, begin):
-            line = self._decode(data[start : min(end, start + LONGEST_LINE)])
-            text, when, date = self._without_date(path, line, now)
-            if (date is None or date.moment is None) and not takes_now:
-                self._date_before(path, data[skipped:start], now)
-                when = self._loan(path, now)
-            skipped = end
-            failure = self._failure(path, offset + start, line, text, when, rules)
+            line = text = decode(data[start : min(end, start + LONGEST_LINE)])
+            if not takes_now:
+                hit = find(line, now)
+                if hit is not None:
+                    text = line[: hit.start] + line[hit.end :]
+                if hit is not None and hit.moment is not None:
+                    when = last_dates[path] = hit.moment if hit.moment <= latest else now
+                else:
+                    self._date_before(path, data[skipped:start], now)
+                    when = self._loan(path, now)
+                skipped = end
+            match = self._match(text, rules)
+            if match is None or (self.ignore_rules and self._ignoring(text, match) >= 0):
+                continue
+            failure = self._told(match, (line,), when, path, offset + start)
             if failure is not None:
                 found.append(failure)
         if not takes_now:
@@ -294,20 +302,20 @@ class Filter:
 
     def _match(self, text: str, rules: Iterable[int]) -> _Match | None:
         """The first of `rules` that matches `text` and has somebody to blame."""
-        content, shift, outer, key = text, 0, None, None
+        content, outer, key = text, None, None
         if self.prefix is not None:
             outer = self.prefix.search(text)
             if outer is None:
                 return None
             if self._has_content:
-                content, shift = outer["content"] or "", max(outer.start("content"), 0)
+                content = outer["content"] or ""
             if self._has_key:
                 key = outer["mlfid"]
         for rule in rules:
             found = self.rules[rule].search(content)
             if found is None:
                 continue
-            match = _Match(rule, found, outer, content, shift, key)
+            match = _Match(rule, found, outer, content, key)
             if key is None:
                 self._read(match)
                 match.key = match.fields.get("mlfid")
@@ -342,7 +350,8 @@ class Filter:
         self, match: _Match, lines: tuple[str, ...], when: float, path: str, offset: int
     ) -> Failure | None:
         """The failure that `match` is, or makes known of its conversation."""
-        if self._is_prefix_plain and match.key and match.key.strip() and not match.fields:
+        is_short = len(lines) == 1 and len(lines[0]) <= LONGEST_TEXT
+        if is_short and self._is_prefix_plain and match.key and match.key.strip():
             marks, found = self._marks[match.rule], match.found
             for mark in marks.helper:
                 if found[mark] is not None:
@@ -388,7 +397,9 @@ class Filter:
         taken, left = [], []
         first, last = match.found.span()
         skipped = skipped_spans(match.found)
-        begin = -match.shift
+        begin = 0
+        if match.outer is not None and self._has_content:
+            begin = -max(match.outer.start("content"), 0)
         for text, line in window:
             end = begin + len(text)
             is_skipped = any(start <= begin and end < stop for start, stop in skipped)

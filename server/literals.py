@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache, reduce
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +22,10 @@ _LONGEST = 40  # longer ones find no fewer lines
 _MOST_TEXTS = 16  # as many alternatives are written out …
 _MOST_LITERALS = 32  # … and so many asked for
 _MOST_OF_CLASS = 4  # characters of a class that are told apart: `[Ff]`
+# Words that stand in so many lines that they tell nothing.
+_COMMON = re.compile(
+    r"GET|POST|HEAD|HTTP(?:/1\.[01])?|\b(?:from|for|by|user|port|client|session)\b", re.I
+)
 # Letters that, where case does not matter, stand for a character beyond ASCII as well.
 _LOOK_ALIKES = frozenset("iksIKS")
 LOOK_ALIKES = "\u0130\u0131\u017f\u212a"
@@ -260,7 +264,7 @@ def _longest_piece(one: Literal) -> Literal:
     cuts += [n for n in range(1, len(text)) if not _is_of_word(text[n - 1 : n]) and not _is_of_word(text[n])]  # fmt: skip
     places = sorted(set(cuts))
     pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
-    return Literal(max(pieces, key=len, default=""), one.is_caseless)
+    return Literal(max(pieces, key=_weight, default=""), one.is_caseless)
 
 
 def _halves(one: Literal) -> tuple[Literal, Literal]:
@@ -272,7 +276,10 @@ def _is_of_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
+def _weight(text: str) -> float:
+    return len(_COMMON.sub("", text)) + len(text) / 100
+
+
 def _worth(need: Need) -> float:
     """The longer and the fewer, the fewer lines have one of them."""
-    shortest = reduce(min, (len(one.text) for one in need))
-    return min(shortest, 20) - len(need) / 2
+    return min(20, *(_weight(one.text) for one in need)) - len(need) / 2

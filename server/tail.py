@@ -322,7 +322,9 @@ class Tail:
     def _left_behind(self, position: Position) -> Source | None:
         """The file of `position` where it now has another name, or a copy where it was cut."""
         if self._current is None or self._current.source.inode != position.inode:
-            return open_renamed(self.path, position)
+            if (renamed := open_renamed(self.path, position)) is not None:
+                return renamed
+        # It was copied and cut where it stands, or under whatever name it has got since.
         return open_copy(self.path, position.fingerprint, position.offset)
 
     def _finish_first(self, jail: str, offset: int, source: Source, now: float) -> None:

@@ -12,6 +12,7 @@ from server.action import (
     Action,
     ending,
     family_of,
+    from_history,
     hint,
     ip_of,
     render,
@@ -211,3 +212,19 @@ def test_an_ending_is_one_line_and_repeats_no_control_characters():
     assert "ended by SIGKILL" == ending(a_result(-9))
     assert "ended after 60 seconds" == ending(a_result(-9, is_timeout=True))
     assert 600 > len(ending(a_result(1, "x" * 100_000)))
+
+
+def test_what_all_jails_know_of_a_host_is_summed_up():
+    ban = Ban("ssh", "192.0.2.1", 2000.0, 60, ("ssh now",), 3)
+    others = [
+        Ban("mail", "192.0.2.1", 3000.0, 60, ("mail",), 2),
+        Ban("ssh", "192.0.2.1", 1000.0, 60, ("ssh once",), 9),
+        Ban("web", "192.0.2.1", 1000.0, 60, ("web",), 4),
+    ]
+
+    def known(tag):
+        return from_history(tag, ban, {"192.0.2.1": others}.__getitem__)
+
+    assert known("ipfailures") == "9"
+    assert known("ipmatches") == "web\nssh now\nmail"
+    assert known("ipjailmatches") is None and known("ip") is None

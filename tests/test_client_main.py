@@ -193,7 +193,52 @@ def test_an_answer_can_be_had_as_json(path, capsys):
     with a_server(path, {"stats": (0, answer)}):
         _, out, _ = run(capsys, path, "--json", "stats")
 
-    assert json.loads(out) == {"a": ["polling", [0, 1], [2, 3]]}
+    figures = {"failed": {"current": 0, "total": 1}, "banned": {"current": 2, "total": 3}}
+    assert json.loads(out) == {"jails": [{"jail": "a", "backend": "polling", **figures}]}
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--format", "json"], ["--format=json"]], ids=str)
+def test_a_refusal_can_be_had_as_json(path, capsys, option):
+    with a_server(path, {"status": (1, UnknownJailError("x"))}):
+        status, out, said = run(capsys, path, *option, "status", "x")
+
+    message = "Sorry but the jail 'x' does not exist"
+    assert (status, json.loads(out)) == (
+        255,
+        {"error": {"kind": "unknown_jail", "message": message}},
+    )
+    assert "NOK" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [("status", "no_server"), ("reload", "no_server"), ("stop", "no_server")]
+)
+def test_json_tells_that_nobody_is_there(path, confdir, capsys, words, kind):
+    status, out, _ = run(capsys, path, "-c", str(confdir), "--json", words)
+
+    assert (status, json.loads(out)["error"]["kind"]) == (255, kind)
+
+
+def test_json_tells_of_mistakes_in_the_configuration(path, confdir, capsys):
+    (confdir / "jail.local").write_text("[door]\nmaxretry = three\n")
+    with a_server(path):
+        status, out, _ = run(capsys, path, "-c", str(confdir), "--json", "reload")
+
+    assert (status, json.loads(out)["error"]["kind"]) == (255, "configuration")
+
+
+def test_an_answer_as_json_is_one_line_whatever_it_holds(path, capsys):
+    with a_server(path, {"echo": (0, ["a\nb\x1b[1m\x7f", "ü", "\udcff"])}):
+        _, out, _ = run(capsys, path, "--json", "echo")
+
+    assert out.count("\n") == 1 and "\x1b" not in out and "\x7f" not in out
+    assert json.loads(out)[:2] == ["a\nb\x1b[1m\x7f", "ü"]
+
+
+def test_another_format_is_refused(path, capsys):
+    status, _, said = run(capsys, path, "--format", "xml", "ping")
+
+    assert status == 255 and "--format xml is none of text, json" in said
 
 
 @pytest.mark.parametrize(
@@ -237,6 +282,52 @@ def test_a_test_of_the_configuration_says_how_it_went(confdir, capsys):
     assert main(["-c", str(confdir), "-t"]) == 255
     printed = capsys.readouterr()
     assert printed.out == "ERROR: test configuration failed\n" and "nosuch" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "status", "told"),
+    [
+        # as in fail2ban 1.1 the test succeeds, but what the server would say is said
+        ("filter.d/door.conf", "[Definition]\nfailregex = ^(<HOST>$\n", 0,
+         "ERROR   [door] failregex: Unable to compile regular expression '^(<HOST>$'"),
+        ("filter.d/door.conf", "[Definition]\nfailregex = ^<HOST>$\ndatepattern = (%%Y\n", 255,
+         "ERROR   [door] datepattern: '(%Y' is no date pattern"),
+        ("jail.local", "[door]\nlogtimezone = Moon\n", 255, "ERROR   [door] logtimezone: 'Moon'"),
+        ("jail.local", "[door]\nlogencoding = klingon\n", 255, "ERROR   [door] logencoding: "),
+        ("action.d/wall.conf", "[Definition]\nactionban = echo <ipp>\n", 0,
+         "WARNING [door] action wall: actionban: nothing says what <ipp> is"),
+        ("action.d/wall.conf", "[Definition]\nactionban = nosuchprogram <ip>\n", 0,
+         "WARNING nosuchprogram is not installed"),
+        ("jail.local", "[door]\naction = bad.py\n", 255, "ERROR   [door] action bad: "),
+    ],
+)  # fmt: skip
+def test_a_test_says_what_the_server_would(confdir, capsys, name, text, status, told):
+    (confdir / "action.d/wall.conf").write_text("[Definition]\nactionban = echo <ip>\n")
+    (confdir / "action.d/bad.py").write_text("1 / 0\n")
+    (confdir / name).write_text(text)
+
+    assert main(["-c", str(confdir), "-t"]) == status
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert printed.out.startswith("ERROR: " if status else "OK: ")
+
+
+def test_a_test_tells_all_as_json(confdir, capsys):
+    (confdir / "action.d/wall.conf").write_text("[Definition]\nactionban = echo <ipp>\n")
+    (confdir / "jail.local").write_text("[door]\nmaxretri = 3\nlogtimezone = Moon\n")
+
+    assert main(["-c", str(confdir), "--json", "-t"]) == 255
+    told = json.loads(capsys.readouterr().out)
+
+    assert told["is_right"] is False
+    assert [one["level"] for one in told["problems"]] == ["warning", "error", "warning"]
+    assert "jail.local:2" in told["problems"][0]["message"]
+    assert told["problems"][1]["jail"] == "door"
+
+
+def test_a_dump_can_be_had_as_json(confdir, capsys):
+    assert main(["-c", str(confdir), "--json", "-d"]) == 0
+    assert ["add", "door", "auto"] in json.loads(capsys.readouterr().out)
 
 
 CLIENT = [sys.executable, str(ROOT / "fail2ban-client")]
@@ -319,6 +410,27 @@ def test_a_server_is_started_restarted_and_stopped(client, tmp_path):
 
     assert client("stop").stdout == "Shutdown successful\n"
     assert not (tmp_path / "f2b.pid").exists() and not (tmp_path / "f2b.sock").exists()
+
+
+def test_a_reload_that_is_refused_names_jail_and_regex(client, confdir):
+    client("start")
+    (confdir / "filter.d/door.conf").write_text("[Definition]\nfailregex = ^(<HOST>$\n")
+
+    refused = client("reload")
+    assert refused.returncode == 255
+    told = "[door] failregex: Unable to compile regular expression '^(<HOST>$'"
+    assert told in refused.stdout and told in refused.stderr.replace('"', "'")
+    assert "Jail list:\tdoor" in client("status").stdout
+    assert "knock" in client("get", "door", "failregex").stdout
+
+
+def test_a_reload_that_is_refused_tells_all_mistakes(client, confdir):
+    client("start")
+    (confdir / "jail.local").write_text("[door]\nlogtimezone = Moon\nlogencoding = klingon\n")
+
+    refused = client("reload")
+    assert refused.returncode == 255
+    assert "Moon" in refused.stderr and "klingon" in refused.stderr
 
 
 def test_restart_starts_where_there_was_no_server(client):

@@ -21,7 +21,7 @@ LAYERS = {
         zones datestyles dates pattern conversation
         literals screen filter ignore
         counter bantime bans jail
-        quoting actionbase action steps caller enforcer announce
+        quoting actionbase actions action steps caller enforcer announce
         draft inspection plan transmitter
         | source tail journal watch reader resolver shell tables store
         plugins actor worker server control check daemon main

@@ -53,24 +53,22 @@ ADDRESS = r"([0-9a-f.:]*[.:][0-9a-f.:]*)"
 class Kind:
     """An action as a test uses it."""
 
-    def __init__(self, action, show, banned, *, built="", needs="", keeps=False, per_host=1):
+    def __init__(self, action, show, banned, *, built="", needs="", keeps=False):
         self.action = action
-        self._show = show
+        self.show = show
         self._banned = banned
         self._built = built  # what shows that it stands, besides the bans
         self.needs = needs
         self.keeps = keeps  # what an earlier run left behind
-        self._per_host = per_host
 
     def banned(self, world):
-        found = words(world, self._show, self._banned)
-        return sorted({host for host in found for _ in range(self._per_host)})
+        return sorted(set(words(world, self.show, self._banned)))
 
     def count(self, world):
-        return len(words(world, self._show, self._banned))
+        return len(words(world, self.show, self._banned))
 
     def built(self, world):
-        return words(world, self._show, self._built) if self._built else []
+        return words(world, self.show, self._built) if self._built else []
 
 
 def in_chain(action, needs="iptables"):
@@ -388,14 +386,14 @@ def test_an_action_bans_and_lifts_each_as_often_as_you_like(stage, name):
     scene = stage(kind)
     enforcer = scene.enforcer(kind)
     alone = Action("sshd", conf(scene.meant(kind.action)))
-    lines = [scene.tell("true")]
+    counts = []
 
     scene.drive(enforcer.start())
     for _ in range(2):
         scene.drive(enforcer.carry_out(bans(*HOSTS)))
         assert HOSTS == kind.banned(scene)
-        lines.append(kind.count(scene))
-    assert lines[1] == lines[2]
+        counts.append(kind.count(scene))
+    assert counts[0] == counts[1]
     for _ in range(2):
         for host in ("192.0.2.1", "2001:db8::1"):
             assert scene.run(alone.unban(a_ban(host))).is_success
@@ -411,8 +409,9 @@ def test_an_action_bans_and_lifts_each_as_often_as_you_like(stage, name):
     assert () == enforcer.problems
 
 
+# The others of firewalld's differ only in a rule, and firewalld takes its time.
 @pytest.mark.root
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if not re.search("cmd.*(new|allp|log)", n)])
 def test_what_a_crash_left_does_no_harm(stage, name):
     kind = KINDS[name]
     scene = stage(kind)
@@ -446,9 +445,10 @@ def test_an_id_that_is_no_address_is_refused(stage, name):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if kind.action.find("[") and n in (
-    "iptables-ipset", "ipset", "firewallcmd-ipset", "firewallcmd-multiport", "iptables-docker",
-)])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["iptables-ipset", "ipset", "firewallcmd-ipset", "firewallcmd-multiport", "iptables-docker"],
+)
 def test_what_somebody_took_away_is_built_again_with_all_bans(stage, name):
     kind = KINDS[name]
     scene = stage(kind)
@@ -507,9 +507,7 @@ def test_a_reload_with_other_ports_exchanges_only_the_rule(stage, name):
         scene.drive(enforcer.change((conf(other),), [a_ban(host) for host in HOSTS]))
 
     assert 2 >= len(scene.scripts)
-    assert built == len(
-        [rule for rule in kind.built(scene) if "2222" in rule or name == "iptables-ipset"]
-    )
+    assert built == len([rule for rule in kind.built(scene) if "2222" in rule])
     assert HOSTS == kind.banned(scene)
     assert [] == scene.notes
 
@@ -563,9 +561,9 @@ def test_two_jails_may_ban_one_host_with_routes(world):
     world.tell("ip route add blackhole 198.51.100.7")
     world.drive(jails[0].stop())
 
-    assert HOSTS == words(world, KINDS["route"]._show, rf"^blackhole {ADDRESS} .*metric \d\d+")
+    assert HOSTS == words(world, KINDS["route"].show, rf"^blackhole {ADDRESS} .*metric \d\d+")
     world.drive(jails[1].stop())
-    assert ["198.51.100.7"] == words(world, KINDS["route"]._show, rf"^blackhole {ADDRESS}")
+    assert ["198.51.100.7"] == words(world, KINDS["route"].show, rf"^blackhole {ADDRESS}")
 
 
 @pytest.mark.root
@@ -615,11 +613,11 @@ def test_nftables_hangs_a_rule_on_each_hook_that_chains_are_named_after(world):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("options", ["", ", set_options='flags interval;'"])
-@pytest.mark.parametrize("action", ["nftables", "iptables"])
+@pytest.mark.parametrize(
+    ("action", "options"),
+    [("nftables", ""), ("nftables", ", set_options='flags interval;'"), ("iptables", "")],
+)
 def test_to_lift_what_is_not_there_is_no_error_but_no_program_is(world, action, options):
-    if options and action == "iptables":
-        pytest.skip("iptables has no such option")
     enforcer = Enforcer("sshd", (conf(f"{action}[port=22{options}]"),))
     world.drive(enforcer.carry_out(bans("192.0.2.1", "2001:db8::1")))
     alone = Action("sshd", conf(f"{action}[port=22{options}]"))
@@ -984,9 +982,10 @@ class Service:
         self._thread.start()
 
     def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
 
     def forms(self):
         return [{key: value[0] for key, value in parse_qs(r[3]).items()} for r in self.requests]
@@ -1071,9 +1070,6 @@ def test_a_service_that_fails_is_told_and_nobody_learns_the_key(service, secret,
     service.answer = lambda request: (403, "Go away")
     if failure == "no service":
         service.close()
-        service._thread = threading.Thread(target=int)
-        service._thread.start()
-        service._server.shutdown = lambda: None
     if failure == "no key":
         secret.unlink()
     world = World()
@@ -1236,3 +1232,39 @@ def test_an_action_says_what_it_is_and_how_it_is_used(action):
     head = (ROOT / "config/action.d" / f"{action}.conf").read_text().partition("[")[0]
 
     assert head.startswith("# SPDX-License-Identifier: GPL-2.0-or-later\n# ")
+
+
+CHOICES = {
+    "action_": ["nftables"],
+    "action_mw": ["nftables", "sendmail-whois"],
+    "action_mwl": ["nftables", "sendmail-whois-lines"],
+    "action_xarf": ["nftables", "xarf-login-attack"],
+    "action_cf_mwl": ["cloudflare", "sendmail-whois-lines"],
+    "action_blocklist_de": ["blocklist_de"],
+    "action_abuseipdb": ["abuseipdb"],
+}
+LOCAL = """[DEFAULT]
+cfemail = me@example.com
+cfapikey = @/k
+blocklist_de_apikey = @/k
+[sshd]
+enabled = true
+backend = polling
+logpath = /dev/null
+action = %({})s
+"""
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_jail_conf_names_the_actions_that_people_choose_from(tmp_path, choice):
+    shutil.copytree(ROOT / "config", tmp_path / "conf")
+    (tmp_path / "conf/jail.local").write_text(LOCAL.format(choice))
+    client = [sys.executable, ROOT / "fail2ban-client", "-c", tmp_path / "conf", "-d"]
+    done = subprocess.run(client, capture_output=True, text=True)
+
+    assert CHOICES[choice] == re.findall(r"'addaction', '([^']*)'", done.stdout)
+    assert "%(" not in "".join(
+        re.findall(r"\['(?:sender|dest|apikey|agent|port)', .*?\]", done.stdout)
+    )
+    assert 0 == done.returncode
+    assert "" == done.stderr

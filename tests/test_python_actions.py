@@ -329,6 +329,16 @@ def test_the_base_class_is_the_same_under_both_names():
     assert theirs is ours
 
 
+def test_actions_of_earlier_releases_find_what_they_import():
+    from fail2ban.server.actions import ActionBase, CallingMap
+    from server.action import ActionBase as ours
+
+    assert ActionBase is ours
+    values = CallingMap(jailname="ssh", hostname=lambda: "here")
+    values.update(ip=EVE)
+    assert "%(ip)s %(hostname)s %(jailname)s" % values == f"{EVE} here ssh"
+
+
 BAD_CODE = [
     ("import nosuchmodule", "nosuchmodule"),
     ("class Action(:", "SyntaxError"),
@@ -732,3 +742,27 @@ def test_the_port_follows_the_way_of_keeping_it_secret(host, ssl, wanted, monkey
     ended = Plugins("ssh").call(Call(conf, "start"))
 
     assert (asked, ended.problem) == ([wanted], "OSError: not here")
+
+
+# -- the whole program -----------------------------------------------------------------------------
+
+
+def test_a_running_server_mails_a_ban(tmp_path, post):
+    from tests.world import Ours, fail
+
+    box, log = post(), tmp_path / "door.log"
+    log.touch()
+    ours = Ours(tmp_path).configured(
+        f"[door]\nenabled = true\nlogpath = {log}\n"
+        f'action = smtp.py[host="{box.address}", dest=me@example.org, subject_stop=""]\n'
+    )
+    ours.write("action.d/smtp.py", (ROOT / "config/action.d/smtp.py").read_text("utf-8"))
+    ours.start()
+    try:
+        fail(log, EVE, times=3)
+
+        eventually(lambda: [mail for mail in box.mails if EVE in mail["Subject"]])
+        assert "smtp" in ours.says("get", "door", "actions")
+        assert ours.says("get", "door", "action", "smtp", "dest").strip() == "me@example.org"
+    finally:
+        ours.finish()

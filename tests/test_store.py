@@ -160,6 +160,16 @@ def test_history_counts_bans_of_one_jail_or_of_all(path):
         assert (0, 0.0) == store.history(BOB)
 
 
+def test_the_last_ban_of_a_host_in_each_jail_is_known_though_it_is_over(path):
+    here, there = a_ban(failures=3, matches=("x",)), a_ban(jail="nginx", since=NOW + 50)
+    with a_store(path) as store:
+        store.save(progress(banned=(here, a_ban(BOB)), lifted=(EVE,)))
+        store.save(progress("nginx", banned=(there,)))
+
+        assert sorted(store.bans_of(EVE), key=lambda ban: ban.since) == [here, there]
+        assert store.bans_of("192.0.2.99") == []
+
+
 def test_of_too_many_bans_the_newest_are_restored(path):
     bans = [a_ban(f"192.0.2.{n}", since=NOW + n) for n in range(5)]
     saved(path, progress(banned=tuple(bans)))

@@ -7,7 +7,7 @@ import pytest
 from common.options import ActionConf, JailConf, LogPath
 from server.filter import Filter
 from server.reader import LogReader
-from server.records import Failure, LogBlock, Position, Result
+from server.records import Ban, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
 from server.store import Store
 from server.worker import Worker, World
@@ -240,3 +240,15 @@ def test_a_restored_ban_that_is_over_stays_over(place):
     again = place(store=store)
 
     assert again.figures()[1] == []
+
+
+def test_an_action_may_ask_what_all_jails_know_of_a_host(place):
+    tell = ActionConf("tell", {"actionban": "tell <ipfailures> <ipmatches>"})
+    ssh = place(max_retry=2, actions=(tell,))
+    earlier = Ban("mail", EVE, ssh.now - 100, 60, ("seen before",), 5)
+    ssh.store.save(Progress("mail", banned=(earlier,)))
+
+    ssh.see(EVE, EVE)
+
+    (told,) = eventually(lambda: [line for line in ssh.ran if line.startswith("tell")])
+    assert " 7 " in told and "seen before\n" in told and told.endswith(f"refused {EVE}")

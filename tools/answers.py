@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What commands answer, and examples, for the reference: by usage, as it stands in the table.
 
-`value` is what stands behind the code 0 on the socket, and what `--json` prints; `printed` what
+`value` is what stands behind the code 0 on the socket; `printed` what
 fail2ban-client makes of it, where that is not simply the same.
 """
 
@@ -31,7 +31,7 @@ _ANSWERS = {
     "quit": Answer("nothing (null)"),
     "status": Answer("pairs of a title and a value: the number of jails, and their names in one text", "status", "Status\n|- Number of jail:\t2\n`- Jail list:\tsshd, vsftpd"),
     "status --all [<flavour>]": Answer("the pairs of `status` and, as a third member, the status of each jail by its name; with the flavour `stats` those alone"),
-    "stats": Answer("by name of the jail: its backend, a pair for failures and one for bans, each what counts now and what there ever was", "--json stats", '{"sshd": ["pyinotify", [1, 27], [2, 5]]}'),
+    "stats": Answer("by name of the jail: its backend, a pair for failures and one for bans, each what counts now and what there ever was", "--json stats", '{"jails": [{"jail": "sshd", "backend": "pyinotify", "failed": {"current": 1, "total": 27}, "banned": {"current": 2, "total": 5}}]}'),
     "statistic": Answer("the same; it is printed as Python writes it"),
     "statistics": Answer("the same"),
     "banned": Answer("a list of `{jail: [hosts]}`", "banned", "[{'sshd': ['192.0.2.1', '2001:db8::2']}]"),

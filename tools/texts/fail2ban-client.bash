@@ -128,7 +128,7 @@ _fail2ban_offer() {
                 offer=${offer//%$number/"${given[number - 1]}"}
             done
             found+=($("${ask[@]}" --timeout 2 --json $offer 2>/dev/null </dev/null |
-                grep -oE '"[[:alnum:]_.:/@%+-]+"[],]' | sed 's/^"//; s/"[],]$//'))
+                grep -v '^{"error"' | grep -oE '"[[:alnum:]_.:/@%+-]+"[],]' | sed 's/^"//; s/"[],]$//'))
             ;;
         *) found+=("$offer") ;;
         esac

@@ -92,6 +92,7 @@ function __fail2ban_offer
                     end
                 end
                 $ask --timeout 2 --json $words 2>/dev/null </dev/null |
+                    string match -v '{"error"*' |
                     string match -ar '"[\w.:/@%+-]+"[],]' | string replace -r '^"(.*)"[],]$' '$1'
             case '*'
                 printf '%s\n' $offer

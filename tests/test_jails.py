@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The stock jails: complete, disabled, and right wherever the logs are."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from client.include import Disk, Library
+from client.jailconf import jail_filter
+from client.stream import read
+from common.options import BAN_TIME_OPTIONS, JAIL_OPTIONS, Config
+from server.draft import read_stream
+from tests.filters import CONFIG
+
+# What a section of the stock jail.conf may say.
+KNOWN = {
+    *JAIL_OPTIONS,
+    *(f"bantime.{option.key}" for option in BAN_TIME_OPTIONS),
+    *"filter logpath port protocol banaction action journalmatch systemd_if_nologs".split(),
+}
+ALL_ENABLED = "[DEFAULT]\nenabled = true\n"
+FILTERS = {
+    path.stem for path in (CONFIG / "filter.d").glob("*.conf") if not path.stem.endswith("common")
+}
+PATHS = sorted(path.name for path in CONFIG.glob("paths-*.conf") if path.stem != "paths-common")
+
+
+class Elsewhere(Disk):
+    """The stock configuration where `paths` tells of the logs, which are there or not."""
+
+    def __init__(self, paths="paths-debian.conf", local=None, has_logs=True):
+        self._paths = paths
+        self._local = local
+        self._has_logs = has_logs
+
+    def read(self, path):
+        if path == str(CONFIG / "jail.local"):
+            return self._local and self._local.encode()
+        data = super().read(path)
+        if path == str(CONFIG / "jail.conf"):
+            data = data.replace(b"\nbefore = paths-debian.conf\n", f"\nbefore = {self._paths}\n".encode())  # fmt: skip
+        return data
+
+    def names(self, directory):
+        more = ["jail.local"] if self._local and directory == str(CONFIG) else []
+        return [*super().names(directory), *more]
+
+    def glob(self, pattern):
+        return [pattern] if self._has_logs else []
+
+
+def sections(**where):
+    """The jails and what each says itself."""
+    return Library(CONFIG, Elsewhere(**where)).load("jail").sections
+
+
+def variables(name):
+    return set(re.findall(r"^(\w+)\s*=", (CONFIG / name).read_text("utf-8"), re.MULTILINE))
+
+
+def test_every_filter_has_a_jail_and_every_jail_a_filter():
+    library = Library(CONFIG, Elsewhere())
+    conf = library.load("jail")
+
+    assert FILTERS == {jail_filter(library, conf, name).name for name in conf.sections}
+
+
+def test_nothing_is_enabled_that_the_user_does_not_enable():
+    reading = read(CONFIG, files=Elsewhere())
+
+    assert (reading.jails, reading.problems) == ((), ())
+
+
+def test_a_jail_says_nothing_that_is_no_option():
+    strange = {name: set(options) - KNOWN for name, options in sections().items()}
+
+    assert not any(strange.values()), strange
+
+
+def test_a_jail_says_which_ports_it_shuts_unless_it_shuts_all():
+    wrong = [name for name, own in sections().items() if ("port" in own) == ("banaction" in own)]
+
+    assert not wrong
+
+
+@pytest.mark.parametrize("paths", PATHS)
+def test_all_jails_are_right_wherever_the_logs_are(paths):
+    reading = read(CONFIG, files=Elsewhere(paths, ALL_ENABLED))
+    draft = read_stream(Config(), reading.sent)
+
+    assert (reading.problems, draft.problems) == ((), {})
+    assert set(draft.config.jails) == set(sections())
+    for jail in draft.config.jails.values():
+        assert jail.failregex and jail.actions, jail.name
+        assert jail.log_paths or jail.backend == "systemd", jail.name
+
+
+def test_a_jail_without_its_log_waits_for_it_or_reads_the_journal():
+    reading = read(CONFIG, files=Elsewhere(local=ALL_ENABLED, has_logs=False))
+    draft = read_stream(Config(), reading.sent)
+
+    told = {str(problem.text) for problem in reading.problems}
+    assert told and all("Have not found any log file for" in text for text in told), told
+    assert not draft.problems
+    assert set(draft.config.jails) == set(sections())
+
+
+@pytest.mark.parametrize("paths", PATHS)
+def test_a_system_says_only_what_all_others_can_say_too(paths):
+    own = variables(paths)
+
+    assert own and own <= {*variables("paths-common.conf"), "before"}
+
+
+@pytest.mark.parametrize("paths", PATHS)
+def test_a_jail_local_may_choose_the_system(paths):
+    chosen = f"[INCLUDES]\nbefore = {paths}\n{ALL_ENABLED}"
+
+    assert read(CONFIG, files=Elsewhere(local=chosen)) == read(CONFIG, files=Elsewhere(paths, ALL_ENABLED))  # fmt: skip
