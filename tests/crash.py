@@ -60,6 +60,8 @@ class Attack:
         self.lines = []
         self.rotations = 0
         self.is_over = False
+        self.known = 0  # so many lines have been counted: what is older than that may go
+        self._begun = [0]  # with which line the files began
         self._random = random.Random(seed)
         self._pause = pause
         self._next_rotation = time.monotonic() + 0.3
@@ -72,10 +74,15 @@ class Attack:
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             line = f"{now} door: wrong key by {self._somebody(number)} ({number})"
             noise = f"{now} door: opened ({number})\n" if number % 3 == 0 else ""
-            self._put(f"{line}\n{noise}", is_rotating=time.monotonic() >= self._next_rotation)
+            self._put(f"{line}\n{noise}", self._may_rotate())
             self.lines.append(line)
             number += 1
         self._out.close()
+
+    def _may_rotate(self):
+        """It is time for it, and what nobody has read yet stays where it can be read."""
+        unread = sum(number > self.known for number in self._begun)
+        return time.monotonic() >= self._next_rotation and unread < KEPT - 2
 
     def _somebody(self, number):
         """One of many hosts; most fail a few times, not far from each other."""
@@ -92,6 +99,7 @@ class Attack:
             self._out.write(data[cut:])
             return
         self.rotations += 1
+        self._begun.append(len(self.lines))
         self._next_rotation = time.monotonic() + self._random.uniform(0.2, 1.5)
         if self._random.random() < 0.5:
             self._out.write(data[cut:])
@@ -243,6 +251,7 @@ class Torture:
             # The writer notes a line once it is written: what was read may be one ahead.
             time.sleep(0.01)
             self.seen.append(is_consistent(copy, list(self.attack.lines)))
+            self.attack.known = self.seen[-1]
             tell(f"{number + 1}: {self.seen[-1]} of {len(self.attack.lines)} failures known")
 
     def finish(self):

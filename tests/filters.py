@@ -87,8 +87,9 @@ def own_samples(name):
     """Our own sample lines for the filter `name`: (line number, annotation, log line).
 
     In tests/logs/NAME a log line follows the line `# {...}` that says in JSON what it means:
-    `host` (missing: no failure), `options` of the filter, `user`, `is_injection`, `is_journal`, and
-    `after`, lines that the same instance has read before.
+    `host` (missing: no failure), `options` of the filter, `user`, `is_injection`, `is_journal`,
+    `after`, lines that the same instance has read before, `field`, what else than the user the client
+    chose, and `without`, characters that the service never writes there.
     """
     about = None
     for number, line in enumerate((LOGS / name).read_text("utf-8").splitlines(), 1):

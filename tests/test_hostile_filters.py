@@ -136,9 +136,52 @@ def hostile(name):
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_nothing_that_a_client_may_write_blames_somebody_else(case, data):
     text = data.draw(hostile(case.name))
 
     assert case.blamed(case.filter(), text) in (None, case.host)
+
+
+# -- what it costs
+
+CLEARLY = 0.001  # seconds of CPU: less says nothing about how work grows
+
+
+def work(filter, case, piece, length):
+    """CPU seconds for the line with `piece` over and over up to `length`, at best."""
+    *_, line = case.written(piece * (length // len(piece)))
+    times = []
+    while len(times) < 3 and (not times or min(times) > CLEARLY / 2):
+        begin = time.process_time()
+        filter.judge(line, NOW)
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+def repeats(case):
+    """What may stand in a line over and over: what a clumsy regex trips on, and its own words."""
+    words = re.findall(r"\S+\s*", case.line)
+    own = ("".join(words[at : at + count]) for count in (1, 3) for at in range(2, len(words), 3))
+    return [*CLUMSY, *own]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_work_grows_with_a_line_and_no_faster(case):
+    """The line is made longer until its work is clearly measurable; then twice as long a line is at
+    most three times the work (with the square it would be four, and with more, more).  What stays
+    below that at the longest length is not judged, so no machine is too slow for this test.
+    """
+    filter = case.filter()
+
+    for piece in repeats(case):
+        length = 1000
+        while length < LONGEST_LINE / 2 and work(filter, case, piece, length) < CLEARLY:
+            length *= 2
+
+        ratios = []
+        while len(ratios) < 5 and (not ratios or min(ratios) > 3):
+            one = work(filter, case, piece, length)
+            ratios.append(work(filter, case, piece, 2 * length) / one if one >= CLEARLY else 0)
+        assert min(ratios) <= 3, f"{piece!r}: twice {length} characters, {min(ratios):.1f} times the work"

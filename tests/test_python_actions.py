@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import json
 import logging
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from email import policy
 
@@ -21,7 +25,7 @@ from server.enforcer import Enforcer
 from server.plugins import Plugins, check
 from server.records import Ban, Enforce, Lift, Prolong, Result
 from server.steps import Call, Note, Returned
-from tests.support import BOB, EVE, ROOT, eventually
+from tests.support import BOB, EVE, ROOT, eventually, unavailable
 from tests.test_transmitter import Talk
 
 DIARY = """
@@ -336,7 +340,8 @@ def test_actions_of_earlier_releases_find_what_they_import():
     assert ActionBase is ours
     values = CallingMap(jailname="ssh", hostname=lambda: "here")
     values.update(ip=EVE)
-    assert "%(ip)s %(hostname)s %(jailname)s" % values == f"{EVE} here ssh"
+    text = "%(ip)s %(hostname)s %(jailname)s"
+    assert text % values == f"{EVE} here ssh"
 
 
 BAD_CODE = [
@@ -561,16 +566,29 @@ def test_an_action_of_a_jail_that_is_not_started_is_not_there(talk, action, diar
 
 # -- mail ------------------------------------------------------------------------------------------
 
-SMTP = str(ROOT / "config/action.d/smtp.py")
+SMTP = (ROOT / "config/action.d/smtp.py").read_text("utf-8")
+
+
+@pytest.fixture
+def smtp(tmp_path):
+    """The stock action in a file of ours: that of a checkout may be anybody's."""
+    path = tmp_path / "smtp.py"
+    path.write_text(SMTP, "utf-8")
+    path.chmod(0o644)
+    return str(path)
 
 
 class Post:
     """An SMTP server (RFC 5321, as much as is needed) that keeps the mail it gets."""
 
-    def __init__(self, refuses=""):
+    def __init__(self, refuses="", tls=None, is_tls_at_once=False):
         self.mails = []
         self.lines = []
+        self.was_secret = []
         self._refuses = refuses
+        self._tls = tls
+        self._is_tls_at_once = is_tls_at_once
+        self._is_ending = False
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve)
@@ -579,47 +597,57 @@ class Post:
     def _serve(self):
         while True:
             link, _ = self._socket.accept()
-            link.settimeout(10)
-            with link, link.makefile("rwb") as lines:
-                if not self._talk(lines):
+            with link:
+                if self._is_ending:
                     return
+                link.settimeout(10)
+                with contextlib.suppress(OSError):  # the other side does not trust us
+                    self._talk(link, "220 post", self._is_tls_at_once)
 
-    def _talk(self, lines):
+    def _talk(self, link, greeting, is_secret):
+        if is_secret:
+            link = self._tls.wrap_socket(link, server_side=True)
+        lines = link.makefile("rwb")
+
         def say(text):
-            lines.write(text + b"\r\n")
+            lines.write(f"{text}\r\n".encode())
             lines.flush()
 
-        say(b"220 post")
+        if greeting:
+            say(greeting)
         while line := lines.readline():
             self.lines.append(line)
             word = line.split()[0].upper().decode()
-            if word == "END":
-                return False
             if word == self._refuses:
-                say(b"550 no")
+                say("550 no")
             elif word == "EHLO":
-                say(b"250-post\r\n250 AUTH PLAIN")
+                say("250-post\r\n250-STARTTLS\r\n250 AUTH PLAIN")
+            elif word == "STARTTLS":
+                say("220 go on")
+                self._talk(link, "", True)
+                return
             elif word == "AUTH":
-                say(b"235 yes")
+                say("235 yes")
             elif word == "DATA":
-                say(b"354 go on")
+                say("354 go on")
                 text = b""
                 while (part := lines.readline()) != b".\r\n":
                     text += part.removeprefix(b".")
                 self.mails.append(email.message_from_bytes(text, policy=policy.default))
-                say(b"250 kept")
+                self.was_secret.append(is_secret)
+                say("250 kept")
             elif word == "QUIT":
-                say(b"221 bye")
+                say("221 bye")
                 break
             else:
-                say(b"250 yes")
-        return True
+                say("250 yes")
+        lines.close()
+        link.close()
 
     def end(self):
-        host, port = self._socket.getsockname()
-        with socket.create_connection((host, port)) as link:
-            link.sendall(b"END\r\n")
-            self._thread.join(10)
+        self._is_ending = True
+        socket.create_connection(self._socket.getsockname()).close()
+        self._thread.join(20)
         self._socket.close()
 
 
@@ -637,10 +665,10 @@ def post():
 
 
 @pytest.fixture
-def mailing(stage):
+def mailing(stage, smtp):
     def make(post, **arguments):
         given = {"host": post.address, "dest": "admin@example.org", **arguments}
-        return stage(ActionConf("smtp", {}, SMTP, given))
+        return stage(ActionConf("smtp", {}, smtp, given))
 
     return make
 
@@ -687,6 +715,50 @@ def test_a_login_is_made_where_a_user_is_named(post, mailing):
     assert [line for line in box.lines if line.startswith(b"AUTH PLAIN")]
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate and key for 127.0.0.1, in one file."""
+    if not shutil.which("openssl"):
+        unavailable("openssl is not installed")
+    path = tmp_path_factory.mktemp("tls") / "post.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-subj", "/CN=post", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2",
+         "-keyout", path, "-out", path.with_suffix(".crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return str(path)
+
+
+@pytest.fixture
+def secret_post(post, certificate):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    return lambda **more: post(tls=tls, **more)
+
+
+@pytest.mark.parametrize("way", ["starttls", "yes", "smtps"])
+def test_a_mail_may_travel_in_secret(secret_post, mailing, certificate, way):
+    box = secret_post(is_tls_at_once=way == "smtps")
+
+    mailing(box, ssl=way, cafile=certificate, user="me", password="x", subject_stop="")
+
+    eventually(lambda: box.mails)
+    assert box.was_secret == [True]
+
+
+@pytest.mark.parametrize("way", ["starttls", "smtps"])
+def test_nothing_is_told_to_whom_nobody_vouches_for(secret_post, mailing, way):
+    box = secret_post(is_tls_at_once=way == "smtps")
+    ssh = mailing(box, ssl=way, user="me", password="x", subject_start="", subject_stop="")
+
+    ssh.done(*enforced(EVE))
+
+    assert "CERTIFICATE_VERIFY_FAILED" in ssh.actor.problems[0]
+    assert box.mails == [] and not [line for line in box.lines if line.startswith(b"AUTH")]
+
+
 def test_several_addressees_get_one_mail(post, mailing):
     box = post()
     mailing(box, dest="a@example.org, b@example.org", subject_stop="")
@@ -703,11 +775,11 @@ def test_a_mail_that_is_refused_is_a_problem_of_the_jail(post, mailing):
     assert "SMTPRecipientsRefused" in ssh.actor.problems[0]
 
 
-def test_the_password_cannot_be_asked_for(post, mailing):
+def test_the_password_cannot_be_asked_for(post, mailing, smtp):
     box = post()
     ssh = mailing(box, user="me", password="secret", subject_stop="", subject_start="")
     conf = ActionConf(
-        "smtp", {}, SMTP,
+        "smtp", {}, smtp,
         {"host": box.address, "dest": "admin@example.org", "user": "me", "password": "secret",
          "subject_stop": "", "subject_start": ""},
     )  # fmt: skip
@@ -729,7 +801,7 @@ def test_the_password_cannot_be_asked_for(post, mailing):
         ("[2001:db8::25]", "smtps", ("2001:db8::25", 465)),
     ],
 )
-def test_the_port_follows_the_way_of_keeping_it_secret(host, ssl, wanted, monkeypatch):
+def test_the_port_follows_the_way_of_keeping_it_secret(host, ssl, wanted, smtp, monkeypatch):
     asked = []
 
     def refuse(address, *more, **others):
@@ -737,7 +809,7 @@ def test_the_port_follows_the_way_of_keeping_it_secret(host, ssl, wanted, monkey
         raise OSError("not here")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    conf = ActionConf("smtp", {}, SMTP, {"host": host, "ssl": ssl})
+    conf = ActionConf("smtp", {}, smtp, {"host": host, "ssl": ssl})
 
     ended = Plugins("ssh").call(Call(conf, "start"))
 
@@ -756,7 +828,7 @@ def test_a_running_server_mails_a_ban(tmp_path, post):
         f"[door]\nenabled = true\nlogpath = {log}\n"
         f'action = smtp.py[host="{box.address}", dest=me@example.org, subject_stop=""]\n'
     )
-    ours.write("action.d/smtp.py", (ROOT / "config/action.d/smtp.py").read_text("utf-8"))
+    ours.write("action.d/smtp.py", SMTP)
     ours.start()
     try:
         fail(log, EVE, times=3)

@@ -476,6 +476,18 @@ def test_a_file_copied_and_truncated_while_nobody_looked_is_finished_in_the_copy
     assert jail.lines == ["one", "two", "three", "four"]
 
 
+def test_a_file_copied_and_truncated_and_then_renamed_while_nobody_looked_is_finished(log, jail):
+    look(follow(log, jail))
+    append(log, "three\n")
+    shutil.copy(log, f"{log}.2")
+    log.write_text("four\n")
+    renamed(log, ".1")
+    log.write_text("five\n")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "three", "four", "five"]
+
+
 def test_where_the_earlier_file_is_gone_the_new_one_is_read_from_its_head(log, jail, caplog):
     caplog.set_level("INFO")
     look(follow(log, jail))
