@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -27,7 +28,7 @@ from typing import TypeVar
 
 from common.errors import Fail2banError
 from server.records import Ban, Failure, Position, Progress
-from server.tables import MEMORY, Changes, DamagedError, ForeignError, Tables, set_aside
+from server.tables import MEMORY, Changes, DamagedError, ForeignError, Tables, copy_of, set_aside
 
 _log = logging.getLogger("fail2ban.store")
 _T = TypeVar("_T")
@@ -344,6 +345,7 @@ class Store:
                 is_open.set_exception(error)
                 return False
             self._fail(error)
+            self._answer_from_copy(self._learn)
         is_open.set_result(None)
         return True
 
@@ -384,7 +386,27 @@ class Store:
         return is_well
 
     def _put(self, question: Callable[[Tables | None], None]) -> None:
-        question(self._tables)
+        if self._tables is not None:
+            question(self._tables)
+        elif not self._answer_from_copy(question):
+            question(None)
+
+    def _answer_from_copy(self, question: Callable[[Tables], None]) -> bool:
+        """Answer from a copy, with all that waits, while the file cannot be opened.
+
+        Else a start on a full or read-only disk would forget all bans, and count all lines again.
+        """
+        assert self.path is not None
+        copy = copy_of(self.path)
+        if copy is None:
+            return False
+        try:
+            with self._changed, suppress(*_CONTENT, ValueError, TypeError, OverflowError):
+                copy.write(self._waiting)
+            question(copy)
+        finally:
+            copy.close()
+        return True
 
     def _guarded(self, work: Callable[[], None]) -> bool:
         try:

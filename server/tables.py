@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import Fail2banError
@@ -24,6 +26,7 @@ VERSION = 1
 MEMORY = ":memory:"
 _TAILS = ("-wal", "-shm", "-journal")  # what SQLite keeps beside the file
 _NOBODY = (0, 0)
+_QUICK = ("/dev/shm", None)  # where to copy to: memory, else wherever temporary files are kept
 _WAIT = 1.0  # seconds that a statement waits for another program's lock
 
 # A ban's row is its host's newest ban in that jail; `total` is how many there were.
@@ -157,6 +160,13 @@ class Tables:
                 limit = failures_before.get(_text(jail), before)
                 self._db.execute("DELETE FROM failure WHERE jail = ? AND moment < ?", (jail, limit))
         return [_text(host) for (host,) in gone]
+
+    def moved_into_memory(self) -> Tables:
+        """All there is, in no file any more; this one is closed."""
+        memory = Tables(MEMORY)
+        with closing(self._db):
+            self._db.backup(memory._db)
+        return memory
 
     def write_anew(self) -> None:
         """Put a copy of all there is to where the file was; it has been taken away."""
@@ -346,6 +356,21 @@ class Tables:
         )
         for table in ("bips", "bans", "logs", "jails", "fail2banDb"):
             self._db.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def copy_of(path: str) -> Tables | None:
+    """What the file at `path` holds, in memory; for a disk that lets nobody open, but read it."""
+    for place in _QUICK:
+        with (
+            suppress(OSError, sqlite3.Error, DamagedError, Fail2banError),
+            TemporaryDirectory(prefix="fail2ban-", dir=place) as folder,
+        ):
+            copy = f"{folder}/{Path(path).name}"
+            for tail in ("", "-wal", "-journal"):
+                if not tail or os.path.exists(path + tail):
+                    shutil.copyfile(path + tail, copy + tail)
+            return Tables(copy).moved_into_memory()
+    return None
 
 
 def is_damage(error: sqlite3.Error) -> bool:

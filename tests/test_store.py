@@ -583,6 +583,29 @@ def test_a_database_that_is_locked_at_first_is_used_when_it_is_free(path):
         store.close()
 
 
+def test_a_database_that_nobody_may_open_is_read_from_a_copy(path):
+    saved(path, progress(banned=(a_ban(BOB), a_ban(EVE)), positions={LOG: at(3)}))
+    with closing(sqlite3.connect(path)) as other:
+        other.isolation_level = None
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        store = Store(str(path), retry=(0.01, 0.05))
+        store.open()
+
+        assert "locked" in store.problem
+        assert {EVE, BOB} == {ban.host for ban in store.bans("sshd", NOW)}
+        assert (1, NOW) == store.history(BOB)
+        store.save(progress(lifted=(EVE,), positions={LOG: at(4)}))
+        assert [BOB] == [ban.host for ban in store.bans("sshd", NOW)]
+        assert {LOG: at(4)} == store.positions("sshd")
+    try:
+        assert store.sync()
+        assert [BOB] == [ban.host for ban in store.bans("sshd", NOW)]
+        assert {LOG: at(4)} == store.positions("sshd")
+    finally:
+        store.close()
+
+
 def test_failures_that_cannot_be_written_do_not_fill_the_memory(path, caplog):
     with a_store(path, retry=(0.01, 0.05), max_waiting=100) as store:
         with closing(sqlite3.connect(path)) as other:
@@ -637,7 +660,7 @@ def test_a_full_disk_is_waited_for(tmp_path):
             bans = tuple(a_ban(f"198.51.100.{n}", matches=("x" * 500,)) for n in range(250))
             store.save(progress(banned=bans, positions={LOG: at(9)}))
             eventually(lambda: "the disk is full" in store.problem)
-            assert {} == store.positions("sshd")
+            assert {LOG: at(9)} == store.positions("sshd")
 
             ballast.unlink()
             subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
