@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env check format test demo bench manual clean
+.PHONY: help env check format test demo soak bench manual clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ test:  ## every test; as root, what they need of the system is installed first
 
 demo: env  ## a server, an attack and a ban, in less than a minute and without root
 	@$(BIN)/python tools/demo
+
+soak: env  ## kill the server hundreds of times under attack; nothing may be lost
+	$(BIN)/python bench/soak.py
 
 bench: env  ## how fast it is
 	$(BIN)/python bench/run.py

@@ -127,7 +127,14 @@ class _JailReader:
             if not backend.startswith("systemd"):
                 logs = self._logs()
                 if not logs.found:
-                    backend, state = self._without_logs(backend, logs)
+                    backend, state = self._without_logs(backend, logs, commands)
+            if self._is_turned:
+                own_filter = self.filter()  # its entries do not look like a file's lines
+                commands = filter_commands(
+                    self._name, self.filter_options(own_filter), self._problems
+                )
+                commands += self._options()
+                self._problems = list(dict.fromkeys(self._problems))
             if state == "skipped":
                 return self._skipped()
             actions = self._actions()
@@ -259,6 +266,8 @@ class _JailReader:
 
     def _logtype(self) -> str:
         value = self._scope.get("backend")
+        if self._is_turned:
+            return "journal"
         return "journal" if value and value.text.startswith("systemd") else "file"
 
     def _logs(self) -> _Logs:
@@ -280,21 +289,30 @@ class _JailReader:
             ]
         return logs
 
-    def _without_logs(self, backend: str, logs: _Logs) -> tuple[str, State]:
-        """No log file was found: the backend to use, and what becomes of the jail."""
+    def _without_logs(
+        self, backend: str, logs: _Logs, commands: list[Command]
+    ) -> tuple[str, State]:
+        """No log file was found: the backend to use, and what becomes of the jail.
+
+        A jail with a journalmatch turns to the journal.  So does one whose filter alone has it, if
+        systemd_if_nologs is set to say so, and there is a journal here; fail2ban 1.1 would not.
+        """
         value = self._get("logpath")
         text = f"Have not found any log file for {self._name!r} jail."
         journal = self._scope.get("journalmatch")
         may_turn = self._scope.get("systemd_if_nologs")
-        if (
-            backend == "auto"
-            and journal
-            and journal.text
-            and (may_turn is None or is_on(may_turn.text))
-        ):
-            self._warn(f"{text} Jail will monitor systemd journal.", value)
-            logs.named.clear()
-            return "systemd", "good"
+        if backend == "auto" and (may_turn is None or is_on(may_turn.text)):
+            is_own = bool(journal and journal.text)
+            self._is_turned = (
+                not is_own
+                and may_turn is not None
+                and any(command[2] == "addjournalmatch" for command in commands)
+                and any(self._library.files.glob(place) for place in _JOURNALS)
+            )
+            if is_own or self._is_turned:
+                self._warn(f"{text} Jail will monitor systemd journal.", value)
+                logs.named.clear()
+                return "systemd", "good"
         skip = self._scope.get("skip_if_nologs")
         if skip is not None and is_on(skip.text):
             self._warn(text, value)

@@ -321,9 +321,9 @@ class Tail:
 
     def _left_behind(self, position: Position) -> Source | None:
         """The file of `position` where it now has another name, or a copy where it was cut."""
-        if self._current is None or self._current.source.inode != position.inode:
-            if (renamed := open_renamed(self.path, position)) is not None:
-                return renamed
+        is_elsewhere = self._current is None or self._current.source.inode != position.inode
+        if is_elsewhere and (renamed := open_renamed(self.path, position)) is not None:
+            return renamed
         # It was copied and cut where it stands, or under whatever name it has got since.
         return open_copy(self.path, position.fingerprint, position.offset)
 

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -33,6 +33,7 @@ from server.enforcer import Enforcer
 from server.filter import Filter
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
+from server.journal import JournalReader, source_of
 from server.plugins import Plugin
 from server.reader import LogReader
 from server.records import (
@@ -71,6 +72,7 @@ class World:
     store: Store
     resolver: Resolver
     run: Callable[[ShellCommand], Result]
+    journal: JournalReader = field(default_factory=JournalReader)
 
 
 class Worker:
@@ -78,6 +80,7 @@ class Worker:
 
     def __init__(self, conf: JailConf, filter: Filter, world: World) -> None:
         self.problem = ""
+        self._source_problem = ""  # of what is to be read
         self._world = world
         self._jail = Jail(conf, Help(self._earlier_bans, self._is_ignored, random.random))
         self._filter = filter
@@ -155,9 +158,11 @@ class Worker:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with this jail now, for `status`."""
-        files = self._world.reader.files(self._jail.conf.name)
+        name = self._jail.conf.name
+        files = self._world.reader.files(name)
+        own = (self.problem, self._source_problem, self._world.journal.problem(name))
         return (
-            *((self.problem,) if self.problem else ()),
+            *(problem for problem in own if problem),
             *(f"{file.path}: {file.problem}" for file in files if file.problem),
             *(self._actor.problems if self._actor else ()),
         )
@@ -212,6 +217,7 @@ class Worker:
                 if self._is_paused:
                     self._is_paused = False
                     self._world.reader.wake(self._jail.conf.name)
+                    self._world.journal.wake(self._jail.conf.name)
         self._on_time()
 
     def _on_block(self, block: LogBlock | JournalBlock) -> None:
@@ -303,16 +309,38 @@ class Worker:
 
     def _follow(self) -> None:
         conf = self._jail.conf
-        if conf.is_idle or not conf.is_started:
+        self._source_problem = ""
+        is_going = conf.is_started and not conf.is_idle
+        if is_going and conf.backend.lower().startswith("systemd"):
+            self._world.reader.unfollow(conf.name)
+            self._follow_journal(conf)
+            return
+        self._world.journal.unfollow(conf.name)
+        if not is_going:
             self._world.reader.unfollow(conf.name)
             return
         known = {path: at for path, at in self._positions.items() if isinstance(at, Position)}
         is_polling = conf.backend.lower().startswith("polling")
         self._world.reader.follow(conf.name, conf.log_paths, known, self.offer, is_polling)
 
+    def _follow_journal(self, conf: JailConf) -> None:
+        try:
+            source = source_of(conf.backend)
+        except ValueError as error:
+            self._world.journal.unfollow(conf.name)
+            self._source_problem = f"backend = {conf.backend}: {error}"
+            log.error("[%s] %s", conf.name, self._source_problem)
+            return
+        known = self._positions.get(source.name)
+        cursor = known if isinstance(known, str) else None
+        self._world.journal.follow(
+            conf.name, source, conf.journal_match, cursor, conf.find_time, self.offer
+        )
+
     def _end(self) -> None:
         conf = self._jail.conf
         self._world.reader.unfollow(conf.name)
+        self._world.journal.unfollow(conf.name)
         while not self._inbox.empty():
             item = self._inbox.get()
             if isinstance(item, tuple):

@@ -64,12 +64,13 @@ class Attack:
         self._begun = [0]  # with which line the files began
         self._random = random.Random(seed)
         self._pause = pause
-        self._next_rotation = time.monotonic() + 0.3
+        self._next_rotation = 0.0
         self._out = self.log.open("ab", buffering=0)
 
     def run(self):
         """Write until it `is_over`."""
         number = 0
+        self._next_rotation = time.monotonic() + 0.3
         while not self.is_over:
             now = time.strftime("%Y-%m-%d %H:%M:%S")
             line = f"{now} door: wrong key by {self._somebody(number)} ({number})"
@@ -101,7 +102,8 @@ class Attack:
         self.rotations += 1
         self._begun.append(len(self.lines))
         self._next_rotation = time.monotonic() + self._random.uniform(0.2, 1.5)
-        if self._random.random() < 0.5:
+        # An empty file has nothing by which a copy of what came into it could be told.
+        if self._begun[-2] < self.known and self._random.random() < 0.6:
             self._out.write(data[cut:])
             self._copy_and_truncate()
             return
@@ -182,11 +184,11 @@ def stored(database, jail="door"):
     return Outcome(bans, {host: tuple(many) for host, many in failures.items()})
 
 
-def counted(database):
-    """How many failures were counted by the jail that counts them all."""
+def counted(database, jail="every"):
+    """How many counted failures of `jail` the database holds."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-            return db.execute("SELECT count(*) FROM failure WHERE jail = 'every'").fetchone()[0]
+            return db.execute("SELECT count(*) FROM failure WHERE jail = ?", (jail,)).fetchone()[0]
     except sqlite3.Error:  # there is none yet
         return 0
 
@@ -212,7 +214,7 @@ def is_consistent(database, lines):
     # What a banned host did last may have left no trace.
     is_moment = (door == moment for number, moment in enumerate(moments(lines)) if number >= least)
     assert least < 0 or any(islice(is_moment, 200)), "bans and failures do not fit together"
-    return len(every)
+    return min(len(every), least + 1)
 
 
 # -- the server that does not get to rest ----------------------------------------------------------

@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
-import os
+import math
 import random
 import signal
 import subprocess
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from sqlite3 import connect
 
 import pytest
 
 from common.options import JailConf
-from tests.crash import MAX_RETRY, Torture, counted, snapshot, stored, uninterrupted
+from server.records import Ban, Failure, Position, Progress
+from server.store import Store
+from server.tables import Tables
+from tests.crash import Torture, counted, stored, uninterrupted
 from tests.support import ROOT, eventually, unavailable
 from tests.world import Ours, fail
 
@@ -26,6 +29,7 @@ EVE, MALLORY, BOB = "192.0.2.66", "192.0.2.99", "2001:db8::b0b"
 # -- killed at any instant -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_again_and_again_counts_each_line_once(tmp_path):
     torture = Torture(tmp_path, seed=random.randrange(10**6), pause=0.008)
     try:
@@ -126,3 +130,220 @@ def test_a_server_that_ends_at_any_statement_of_the_database_counts_each_line_on
     assert 0 == ends[59], "the last run is whole"
     lines = (tmp_path / "log").read_text().splitlines()
     assert uninterrupted(lines, JailConf("door").max_retry) == stored(tmp_path / "db")
+
+
+def test_whatever_a_power_cut_leaves_of_the_log_of_the_database_is_a_moment_of_it(tmp_path):
+    path, random_ = tmp_path / "db", random.Random(1)
+    store = Store(str(path))
+    store.open()
+    for n in range(1, 61):
+        ban = Ban("door", f"host{n}", 1.0, math.inf)
+        failures = (Failure(f"failer{n}", float(n)),)
+        store.save(Progress("door", {"log": Position(1, 2, n)}, (ban,), failed=failures))
+        assert store.sync()
+    log = (tmp_path / "db-wal").read_bytes()
+    whole = path.read_bytes()
+    store.close()
+
+    found = set()
+    for length in [0, len(log), *(random_.randrange(len(log)) for _ in range(60))]:
+        (tmp_path / "cut").write_bytes(whole)
+        (tmp_path / "cut-wal").write_bytes(log[:length] + random_.randbytes(2000))
+        with closing(Tables(str(tmp_path / "cut"))) as cut:
+            position = cut.positions("door").get("log", Position(1, 2, 0)).offset
+            assert position == len(cut.bans("door", 2.0, None)) == len(cut.failures("door", 0.0))
+        found.add(position)
+    assert {0, 60} < found
+
+
+# -- a database that is out of order ---------------------------------------------------------------
+
+JAIL = """
+[door]
+enabled = true
+bantime = 1h
+logpath = {folder}/door.log
+"""
+
+
+class Disk:
+    """A small disk for the database of `ours`."""
+
+    def __init__(self, path):
+        self.path = path
+        self.database = path / "f2b.sqlite3"
+        path.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(path)]
+        if subprocess.run(words, capture_output=True).returncode:
+            unavailable("mounting needs root")
+
+    def remount(self, how):
+        words = ["mount", "-o", f"remount,{how}", str(self.path)]
+        return subprocess.run(words, capture_output=True).returncode
+
+    def close(self):
+        subprocess.run(["umount", "-l", str(self.path)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = Disk(tmp_path / "disk")
+    yield disk
+    disk.close()
+
+
+@pytest.fixture
+def ours(tmp_path):
+    (tmp_path / "door.log").touch()
+    ours = Ours(tmp_path).configured(JAIL.format(folder=tmp_path))
+    yield ours
+    ours.finish()
+
+
+@pytest.fixture
+def guarded(ours, disk):
+    """A server, the database of which is on `disk`."""
+    text = (ours.conf / "fail2ban.local").read_text()
+    disk.ours = ours
+    ours.write("fail2ban.local", text.replace(f"{ours.folder}/f2b.sqlite3", str(disk.database)))
+    return ours
+
+
+@contextmanager
+def full(disk):
+    with (disk.path / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)
+    yield
+    (disk.path / "ballast").unlink()
+
+
+@contextmanager
+def read_only(disk):
+    if disk.remount("ro"):  # it is busy: the server lets go of a database that is locked
+        with locked(disk):
+            failed_at(disk.ours, "198.51.100.250", 1)
+            eventually(lambda: not is_well(disk.ours), 10, "a lock noticed")
+        eventually(lambda: not disk.remount("ro"), 5, "a disk that nobody writes to")
+    yield
+    disk.remount("rw")
+
+
+@contextmanager
+def locked(disk):
+    with closing(connect(disk.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def locked_for_all(disk):
+    with closing(connect(disk.database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def failed_at(ours, host, times=3):
+    fail(ours.folder / "door.log", host, times)
+
+
+def is_banned(ours, *hosts):
+    eventually(lambda: set(hosts) == ours.banned("door"), 15, f"bans of {hosts}")
+
+
+def is_well(ours):
+    return "database" not in ours.says("status")
+
+
+def killed_and_started(ours):
+    ours.end(signal.SIGKILL)
+    ours.start()
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [full, read_only, locked])
+def test_while_the_database_is_out_of_order_bans_go_on_and_then_all_is_written(
+    guarded, disk, fault
+):
+    guarded.start()
+    failed_at(guarded, EVE)
+    is_banned(guarded, EVE)
+
+    with fault(disk):
+        for n in range(200):  # more than fits into what the disk had in store
+            failed_at(guarded, f"198.51.100.{n}", 2)
+        failed_at(guarded, MALLORY)
+        is_banned(guarded, EVE, MALLORY)
+        eventually(lambda: not is_well(guarded), 10, "a word of it in the status")
+        assert str(disk.database) in guarded.logged
+        guarded.says("set", "door", "unbanip", EVE)
+    eventually(lambda: is_well(guarded), 40, "a database in order")
+    killed_and_started(guarded)
+
+    is_banned(guarded, MALLORY)
+    failed_at(guarded, "198.51.100.7", 1)
+    is_banned(guarded, MALLORY, "198.51.100.7")
+
+
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [full, read_only, locked_for_all])
+def test_a_server_that_starts_while_the_database_is_out_of_order_knows_all_the_same(
+    guarded, disk, fault
+):
+    guarded.start()
+    failed_at(guarded, EVE)
+    failed_at(guarded, MALLORY, 2)
+    is_banned(guarded, EVE)
+    eventually(lambda: counted(disk.database, "door") == 2, 10, "two failures written")
+    guarded.end(signal.SIGKILL)
+
+    with fault(disk):
+        guarded.start()
+        is_banned(guarded, EVE)
+        failed_at(guarded, MALLORY, 1)
+        is_banned(guarded, EVE, MALLORY)
+        assert not is_well(guarded)
+        guarded.end(signal.SIGKILL)  # what was not written is counted again
+        guarded.start()
+        is_banned(guarded, EVE, MALLORY)
+        failed_at(guarded, BOB, 2)
+    eventually(lambda: is_well(guarded), 40, "a database in order")
+    eventually(lambda: counted(disk.database, "door") == 2, 10, "two failures written")
+    killed_and_started(guarded)
+
+    is_banned(guarded, EVE, MALLORY)
+    assert 1 == guarded.logged.count(f"[door] Ban {EVE}")
+    failed_at(guarded, BOB, 1)
+    is_banned(guarded, EVE, MALLORY, BOB)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0, 0.3, 0.99])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_database_that_is_spoilt_is_set_aside_and_bans_go_on(ours, part, is_running):
+    database = ours.folder / "f2b.sqlite3"
+    ours.start()
+    failed_at(ours, EVE)
+    is_banned(ours, EVE)
+    if not is_running:
+        ours.end()
+    data = database.read_bytes()
+    keep = data[: int(len(data) * part)] if part else b""
+    spoilt = keep + random.Random(1).randbytes(len(data) - len(keep) + 100_000)
+
+    database.write_bytes(spoilt)
+    if not is_running:
+        ours.start()
+    failed_at(ours, MALLORY)
+    eventually(lambda: MALLORY in ours.banned("door"), 15, "a ban")
+    ours.end()
+    ours.start()
+
+    assert MALLORY in ours.banned("door")
+    if is_running:
+        assert EVE in ours.banned("door")
+    aside = [path for path in ours.folder.glob("f2b.sqlite3.damaged*") if path.stat().st_size]
+    assert aside or part, "what was set aside is gone"

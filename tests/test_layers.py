@@ -22,8 +22,8 @@ LAYERS = {
         literals screen filter ignore
         counter bantime bans jail
         quoting actionbase actions action steps caller enforcer announce
-        draft inspection plan transmitter
-        | source tail journal watch reader resolver shell tables store
+        draft inspection plan handlers standing transmitter
+        | source tail watch journal reader resolver shell tables store
         plugins actor worker server control check daemon main
         """,
     "client": """
@@ -83,8 +83,10 @@ ALLOWED = {
         "importlib",
     ): "the parser of regexes, which has another name in later Pythons",
     ("server.transmitter", "logging"): "`config-error` is a command to log something",
+    ("server.handlers", "server.server"): "the type of an argument; not imported when it runs",
+    ("server.standing", "server.server"): "the type of an argument; not imported when it runs",
+    ("server.standing", "time"): "a moment in local time; asks no clock",
     ("server.transmitter", "server.server"): "the type of an argument; not imported when it runs",
-    ("server.transmitter", "time"): "a moment in local time; asks no clock",
     ("tryout.report", "time"): "a moment in local time; asks no clock",
     ("tryout.subject", "pathlib"): "the type of an argument",
     ("server.zones", "time"): "this machine's time zone; asks no clock",

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands about who is banned, and how things stand.
+
+As all answers, they ask the server, and know no socket, thread or file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from common.address import shortest_network
+from common.commands import Given
+from common.options import BAN_DURATION
+from server.handlers import handles
+from server.jail import Jail
+from server.records import Failure, Order
+
+if TYPE_CHECKING:
+    from server.server import Server
+
+T = TypeVar("T")
+
+
+def _host(word: Any) -> str:
+    """An address or network in its shortest form; any other id as it is."""
+    return shortest_network(str(word)) or str(word)
+
+
+# -- bans ----------------------------------------------------------------------------------------------
+
+
+def _ordered(
+    server: Server, jails: Sequence[str], request: Callable[[Jail, float], tuple[list[Order], T]]
+) -> list[T]:
+    """What `request` says of each of `jails`; by then what it changed is durable, if the disk can."""
+    answers = [server.worker(name).order(request) for name in jails]
+    server.make_durable()
+    return answers
+
+
+@handles("set <jail> banip <ip>...")
+def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = [_host(host) for host in given["ip"]]
+
+    def ban(jail: Jail, now: float) -> tuple[list[Order], int]:
+        orders = [order for host in hosts for order in jail.ban(host, now)]
+        return orders, len(orders)
+
+    return _ordered(server, [given["jail"][0]], ban)[0]
+
+
+@handles("set <jail> unbanip [--report-absent] <ip>...")
+def _unban(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = [_host(host) for host in given["ip"]]
+    jails = [given["jail"][0]]
+    (lifted,) = _ordered(server, jails, lambda jail, now: _unban_hosts(jail, hosts))
+    absent = [host for host in hosts if host not in lifted]
+    if absent and given["--report-absent"]:
+        raise ValueError(f"not banned: {absent!r}")
+    return len(lifted)
+
+
+def _unban_hosts(jail: Jail, hosts: Sequence[str]) -> tuple[list[Order], list[str]]:
+    orders = [order for host in hosts for order in jail.unban(host)]
+    return orders, [order.ban.host for order in orders]
+
+
+def lift_all(jail: Jail, now: float) -> tuple[list[Order], int]:
+    orders = jail.unban_all()
+    return orders, len(orders)
+
+
+@handles("unban --all")
+def _unban_all_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return sum(_ordered(server, server.names(), lift_all))
+
+
+@handles("unban <ip>...")
+def _unban_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = [_host(host) for host in given["ip"]]
+    every = _ordered(server, server.names(), lambda jail, now: _unban_hosts(jail, hosts))
+    return sum(len(lifted) for lifted in every)
+
+
+@handles("set <jail> attempt <ip> [<text>...]")
+def _attempt(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    host = _host(given["ip"][0])
+    lines = tuple(str(text) for text in given["text"])
+    failure = Failure(host, server.now(), lines, attempts=max(1, len(lines)))
+    worker = server.worker(given["jail"][0])
+    if worker.ask(lambda jail: jail.is_ignored(failure)):
+        return 0
+    worker.count([failure])
+    return 1
+
+
+@handles("get <jail> banned", "get <jail> banned <ip>...")
+def _banned_in(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    hosts = server.worker(given["jail"][0]).ask(_hosts)
+    if not given.get("ip"):
+        return hosts
+    found = [1 if _host(host) in hosts else 0 for host in given["ip"]]
+    return found if len(found) > 1 else found[0]
+
+
+@handles("get <jail> banip [<separator>]", "get <jail> banip --with-time")
+def _ban_ip(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    bans = server.worker(given["jail"][0]).ask(lambda jail: tuple(jail.bans))
+    bans = tuple(sorted(bans, key=lambda ban: ban.until))
+    if "--with-time" not in words[3:]:
+        return [ban.host for ban in bans]
+    return [
+        f"{ban.host} \t{_date(ban.since)} + {BAN_DURATION.show(ban.seconds)} = {_date(ban.until)}"
+        for ban in bans
+    ]
+
+
+def _date(moment: float) -> str:
+    if moment > 253402300799:  # the last second of the year 9999
+        return "9999-12-31 23:59:59"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def _hosts(jail: Jail) -> list[str]:
+    return [ban.host for ban in jail.bans]
+
+
+@handles("banned")
+def _banned(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return [{name: server.worker(name).ask(_hosts)} for name in server.names()]
+
+
+@handles("banned <ip>...")
+def _banned_where(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    banned = {name: set(server.worker(name).ask(_hosts)) for name in server.names()}
+    return [
+        [name for name, hosts in banned.items() if _host(host) in hosts] for host in given["ip"]
+    ]
+
+
+# -- status ----------------------------------------------------------------------------------------------
+
+
+@handles("status")
+def _status(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    names = server.names()
+    status: list[Any] = [("Number of jail", len(names)), ("Jail list", ", ".join(names))]
+    problems = [*server.problems.values()]
+    if server.store.problem:
+        problems.append(f"database: {server.store.problem}")
+    for name in names:
+        problems += [f"[{name}] {problem}" for problem in server.worker(name).problems]
+    if problems:
+        status.append(("Problems", problems))
+    return status
+
+
+@handles("status --all [<flavour>]")
+def _status_of_all(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    every = {name: _status_of(server, name, flavour) for name in server.names()}
+    return every if flavour == "stats" else [*_status(server, given, words)[:2], every]
+
+
+@handles("stats", "statistic", "statistics")
+def _stats(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    return {name: _status_of(server, name, "stats") for name in server.names()}
+
+
+@handles("status <jail> [<flavour>]")
+def _status_of_jail(server: Server, given: Given, words: Sequence[Any]) -> Any:
+    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    return _status_of(server, given["jail"][0], flavour)
+
+
+def _status_of(server: Server, name: str, flavour: str) -> Any:
+    conf, worker = server.conf(name), server.worker(name)
+
+    def figures(jail: Jail) -> tuple[int, int, int, int, list[str]]:
+        hosts = _hosts(jail) if flavour != "short" else []
+        return len(jail.failures), jail.total_failed, len(jail.bans), jail.total_banned, hosts
+
+    failed, failed_ever, banned, banned_ever, hosts = worker.ask(figures)
+    if flavour == "stats":
+        backend = conf.backend.lower()
+        backend = "pyinotify" if backend == "auto" else backend
+        return [backend, (failed, failed_ever), (banned, banned_ever)]
+    found: list[Any] = [("Currently failed", failed), ("Total failed", failed_ever)]
+    if conf.backend.lower().startswith("systemd"):
+        found.append(("Journal matches", [" ".join(match) for match in conf.journal_match]))
+    else:
+        found.append(("File list", log_paths(server, name)))
+        missing = [file.path for file in server.files(name) if file.is_missing]
+        if missing:
+            found.append(("Missing files", missing))
+    done: list[Any] = [("Currently banned", banned), ("Total banned", banned_ever)]
+    if flavour != "short":
+        done.append(("Banned IP list", hosts))
+    if problems := worker.problems:
+        done.append(("Problems", list(problems)))
+    return [("Filter", found), ("Actions", done)]
+
+
+def log_paths(server: Server, name: str) -> list[str]:
+    """The files of a jail: those that its globs stand for by now, or what it was told to follow."""
+    conf = server.conf(name)
+    files = [file.path for file in server.files(name)] if conf.is_started else []
+    return files or [log.pattern for log in conf.log_paths]
