@@ -13,6 +13,9 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 env: $(READY)  ## the Python environment in .venv, with everything that tests and checks need
+	@$(BIN)/python -c "import systemd.journal" 2>/dev/null || ! pkg-config --exists libsystemd 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check "systemd-python>=235" \
+		|| echo "systemd-python could not be built: the tests of the journal are left out." >&2
 
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'

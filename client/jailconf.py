@@ -52,6 +52,8 @@ _USUAL = frozenset(
         "sender", "sendername", "mta", "fail2ban_agent", "blocktype",
     }
 )  # fmt: skip
+# Where a journal is, one of them.
+_JOURNALS = ("/run/systemd/journal", "/run/log/journal", "/var/log/journal")
 # The options of a jail that `%(name)s` means in its filter and actions.
 _VARIABLES = frozenset({*_SENT, "enabled", "backend", "logpath"})
 
@@ -115,6 +117,7 @@ class _JailReader:
         self._scope = Scope(conf, name)
         self._problems: list[Problem] = []
         self._defaults: dict[str, Value] = {}
+        self._is_turned = False  # to the journal, for want of a log
 
     def read(self) -> JailReading:
         state: State = "good"
@@ -306,7 +309,7 @@ class _JailReader:
             self._is_turned = (
                 not is_own
                 and may_turn is not None
-                and any(command[2] == "addjournalmatch" for command in commands)
+                and any("addjournalmatch" in command[:3] for command in commands)
                 and any(self._library.files.glob(place) for place in _JOURNALS)
             )
             if is_own or self._is_turned:

@@ -271,6 +271,7 @@ _fail2ban_regex_options='-h	0
 --log-traceback	0
 --jail	1	=sections
 --verdict	0
+--lint	1	=names filter.d
 -V	0
 --version	0'
 

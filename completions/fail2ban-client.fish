@@ -199,7 +199,7 @@ set -g __fail2ban_regex_arguments '0	^$	=file	' \
 
 set -g __fail2ban_with_word '-c' '--conf' '-s' '--socket' '-p' '--pidfile' '--pname' '--loglevel' '--logtarget' '--syslogsocket' '--dbfile' '--timeout' '--str2sec' '--format'
 
-set -g __fail2ban_regex_with_word '-c' '--config' '-d' '--datepattern' '--timezone' '--TZ' '-e' '--encoding' '--usedns' '-L' '--maxlines' '-m' '--journalmatch' '-o' '--out' '--verbosity' '-l' '--log-level' '--jail'
+set -g __fail2ban_regex_with_word '-c' '--config' '-d' '--datepattern' '--timezone' '--TZ' '-e' '--encoding' '--usedns' '-L' '--maxlines' '-m' '--journalmatch' '-o' '--out' '--verbosity' '-l' '--log-level' '--jail' '--lint'
 
 # Read the line: $ask is how to run the program, $given its words but for options.
 function __fail2ban_read --no-scope-shadowing
@@ -413,5 +413,6 @@ complete -c fail2ban-regex -n true -s n -l full-traceback -d 'Show where in the 
 complete -c fail2ban-regex -n true -s t -l log-traceback -d 'Taken, and without effect.'
 complete -c fail2ban-regex -n true -l jail -x -a '(__fail2ban_offer \'=sections\')' -d 'The limits of this jail, for --verdict; also the filter, if none is given.'
 complete -c fail2ban-regex -n true -l verdict -d 'Show who would have been banned, and when.'
+complete -c fail2ban-regex -n true -l lint -x -a '(__fail2ban_offer \'=names filter.d\')' -d 'Look for faults in these filters, or in all; reads no log.'
 complete -c fail2ban-regex -n true -s V -d 'Print the bare version.'
 complete -c fail2ban-regex -n true -l version -d 'Print the version.'

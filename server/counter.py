@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from server.records import Failure
 
@@ -52,6 +53,11 @@ class FailureCounter:
     def of(self, host: str) -> tuple[Failure, ...]:
         """The failures of `host` that are counted now, oldest first."""
         return tuple(self._recent.get(host, ()))
+
+    def everything(self) -> Iterator[Failure]:
+        """All failures that are counted now, those of each host in their order."""
+        for recent in self._recent.values():
+            yield from recent
 
     def take(self, host: str) -> tuple[Failure, ...]:
         """The same, and forget them."""

@@ -7,7 +7,7 @@ Knows no log file, no command and no clock: moments come in as arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from common.options import JailConf
@@ -110,6 +110,14 @@ class Jail:
     def next_moment(self) -> float:
         """When `on_time` has something to do next."""
         return self.bans.next_end
+
+    def follow_clock(self, step: float, since: float) -> None:
+        """The clock was stepped: the bans that began at `since` or later keep their length."""
+        for ban in self.bans:
+            if ban.since >= since:
+                moved = replace(ban, since=ban.since + step)
+                self.bans.put(moved)
+                self._changes.ban(moved)
 
     def is_ignored(self, failure: Failure) -> bool:
         """Whether `failure` would count for nothing."""

@@ -76,7 +76,7 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     target.set_target(daemon.log_target, daemon.syslog_socket)
     target.set_level(daemon.log_level)
     store, reader, resolver = _open_store(daemon), LogReader(), Resolver()
-    world = World(time.time, reader, store, resolver, run_command)
+    world = World(time.time, reader, store, resolver, run_command, uptime=_uptime)
     pinned = frozenset(key for key in _PINNABLE if getattr(settings, key) is not None)
     server = Server(world, Backend(target, _open_store), daemon, pinned)
     transmitter = Transmitter(server)
@@ -128,3 +128,10 @@ def _open_store(daemon: DaemonConf) -> Store:
     store = Store(path, max_matches=daemon.db_max_matches, purge_age=daemon.db_purge_age)
     store.open()
     return store
+
+
+def _uptime() -> float:
+    """Seconds that no setting of the clock changes; where the system can, sleep counts as well."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()

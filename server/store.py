@@ -60,6 +60,7 @@ class Store:
         self.path = path
         self.max_matches = max_matches
         self.purge_age = purge_age
+        self.losses = 0  # files set aside: after each, who knows something saves it anew
         self._clock = clock
         self._retry = retry
         self._max_waiting = max_waiting
@@ -142,6 +143,14 @@ class Store:
             if self._waiting_failures > self._max_waiting:
                 self._give_up_failures()
             self._changed.notify_all()
+
+    def follow_clock(self, jail: str, step: float, since: float) -> None:
+        """The bans of `jail` that began at `since` or later are to be saved as begun `step` later."""
+        with self._changed:
+            known = self._history.get(jail, {})
+            known.update(
+                {host: (n, last + step) for host, (n, last) in known.items() if last >= since}
+            )
 
     def forget(self, jail: str) -> None:
         """Forget all that is known of `jail`: bans, failures, positions, history."""
@@ -451,6 +460,7 @@ class Store:
             self._note(f"{self.path} was unusable ({error}); it is kept as {aside}")
             self._tables = Tables(self.path)
             self._tables.salvage(aside)
+            self.losses += 1
         self._learn(self._tables)
 
     def _learn(self, tables: Tables) -> None:

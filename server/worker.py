@@ -46,6 +46,7 @@ from server.records import (
     LogBlock,
     Order,
     Position,
+    Progress,
     Prolong,
     Result,
     ShellCommand,
@@ -57,7 +58,8 @@ log = logging.getLogger("fail2ban.jail")
 
 _MOST_SAID = 200  # what is told of at once: so many lines of our own log, or orders
 _BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
-_LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped while we wait
+_LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
+_STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
 
 T = TypeVar("T")
@@ -65,7 +67,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a jail's threads touch of the world, handed in."""
+    """What a jail's threads touch of the world, handed in.
+
+    `uptime` counts seconds evenly, however often the clock is set; None where nobody sets it.
+    """
 
     clock: Callable[[], float]
     reader: LogReader
@@ -73,6 +78,7 @@ class World:
     resolver: Resolver
     run: Callable[[ShellCommand], Result]
     journal: JournalReader = field(default_factory=JournalReader)
+    uptime: Callable[[], float] | None = None
 
 
 class Worker:
@@ -93,6 +99,9 @@ class Worker:
         self._positions: dict[str, Position | str] = {}
         self._unsaved: dict[str, Position | str] = {}
         self._save_by = math.inf
+        self._losses = world.store.losses
+        self._begun = world.clock()
+        self._offset = self._clock_offset()
         self._ignore_answers: OrderedDict[str, tuple[float, bool]] = OrderedDict()
         self._thread = threading.Thread(target=self._work, name=f"jail:{conf.name}", daemon=True)
 
@@ -182,8 +191,11 @@ class Worker:
         is_going = True
         while is_going:
             try:
-                self._do(self._inbox.get(timeout=self._patience()))
+                item = self._inbox.get(timeout=self._patience())
+                self._mind_clock()
+                self._do(item)
             except queue.Empty:
+                self._mind_clock()
                 self._on_time()
             except _Ended:
                 is_going = False
@@ -194,9 +206,28 @@ class Worker:
     def _patience(self) -> float:
         """How long there is nothing to do by itself, in seconds."""
         moment = min(self._jail.next_moment, self._save_by)
-        if moment == math.inf:
-            return _LONGEST_WAIT * 60
         return min(_LONGEST_WAIT, max(0.0, moment - self._world.clock()))
+
+    def _clock_offset(self) -> float:
+        uptime = self._world.uptime
+        return self._world.clock() - uptime() if uptime else 0.0
+
+    def _mind_clock(self) -> None:
+        """Where the clock was stepped, the bans of this run end neither sooner nor later for it.
+
+        Those of earlier runs end when they were to end: which of the clocks was right nobody knows.
+        """
+        before, self._offset = self._offset, self._clock_offset()
+        step = self._offset - before
+        if abs(step) < _STEP:
+            return
+        name, since = self._jail.conf.name, self._begun
+        log.warning("[%s] the clock was stepped by %.0f s; bans keep their length", name, step)
+        self._save()
+        self._world.store.follow_clock(name, step, since)
+        self._jail.follow_clock(step, since)
+        self._begun += step
+        self._save()
 
     def _do(self, item: Any) -> None:
         if isinstance(item, tuple):
@@ -235,6 +266,8 @@ class Worker:
             self._tell(orders)
         if orders or now >= self._save_by:
             self._save()
+        if self._losses != self._world.store.losses:
+            self._save_anew()
 
     def _tell_of(self, failures: Iterable[Failure]) -> None:
         now = self._world.clock()
@@ -272,6 +305,17 @@ class Worker:
             self._world.store.save(replace(progress, positions=self._unsaved))
         self._unsaved = {}
         self._save_by = math.inf
+
+    def _save_anew(self) -> None:
+        """Hand all that is known to the store, whose file was damaged and had to begin anew."""
+        self._losses = self._world.store.losses
+        self._save()
+        jail = self._jail
+        failed = tuple(jail.failures.everything())
+        settled = tuple({failure.host: None for failure in failed})
+        bans = tuple(jail.bans)
+        everything = Progress(jail.conf.name, dict(self._positions), bans, (), settled, failed)
+        self._world.store.save(everything)
 
     # -- becoming what the configuration says --------------------------------------------------------
 

@@ -84,3 +84,12 @@ def test_it_counts_as_a_naive_list_does(steps, max_retry, find_time):
         if count >= max_retry:  # as a jail does
             counter.take(host)
             seen = [one for one in seen if one[0] != host]
+
+
+def test_everything_is_what_is_counted_now():
+    counter = FailureCounter(3, 600)
+    counted(counter, failures(EVE, at=[0, 700, 800]))
+    counted(counter, failures(BOB, at=[750]))
+    counter.take(BOB)
+
+    assert failures(EVE, at=[700, 800]) == list(counter.everything())

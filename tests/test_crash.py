@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from sqlite3 import connect
 
 import pytest
@@ -22,7 +25,7 @@ from server.store import Store
 from server.tables import Tables
 from tests.crash import Torture, counted, stored, uninterrupted
 from tests.support import ROOT, eventually, unavailable
-from tests.world import Ours, fail
+from tests.world import Ours, fail, need_root_and
 
 EVE, MALLORY, BOB = "192.0.2.66", "192.0.2.99", "2001:db8::b0b"
 
@@ -261,6 +264,115 @@ def killed_and_started(ours):
     ours.start()
 
 
+@pytest.mark.slow
+def test_bans_grow_and_go_on_across_restarts(ours):
+    more = "bantime.increment = true\nbantime.factor = 1\n"
+    ours.write("jail.local", JAIL.format(folder=ours.folder) + more)
+    database = ours.folder / "f2b.sqlite3"
+    ours.start()
+    lengths, ends = [], []
+    for number in range(4):
+        failed_at(ours, EVE)
+        is_banned(ours, EVE)
+        eventually(lambda n=number: _ban(database)[2] == n + 1, 10, "a ban written")
+        lengths.append(_ban(database)[1])
+        killed_and_started(ours)
+        is_banned(ours, EVE)
+        ends.append(ours.says("get", "door", "banip", "--with-time").rpartition("= ")[2])
+        since, seconds, _ = _ban(database)
+        assert time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since + seconds)) == ends[-1]
+        assert "1" == ours.says("set", "door", "unbanip", EVE)
+        killed_and_started(ours)
+        assert set() == ours.banned("door")
+
+    assert [3600, 7200, 14400, 28800] == lengths
+
+
+def _ban(database):
+    with closing(connect(database)) as db:
+        row = db.execute("SELECT since, seconds, total FROM ban").fetchone()
+    return row or (0, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_ban_that_ends_while_the_server_is_down_is_over(ours):
+    ours.write("jail.local", JAIL.format(folder=ours.folder).replace("1h", "3"))
+    ours.start()
+    failed_at(ours, EVE)
+    is_noted(ours, f"ban {EVE}")
+    eventually(lambda: _ban(ours.folder / "f2b.sqlite3")[2], 10, "a ban written")
+    ours.end(signal.SIGKILL)
+    since, seconds, _ = _ban(ours.folder / "f2b.sqlite3")
+    eventually(lambda: time.time() > since + seconds, 10, "the end of the ban")
+
+    ours.start()
+    failed_at(ours, MALLORY)
+
+    is_noted(ours, f"ban {MALLORY}")
+    assert 1 == ours.noted.count(f"ban {EVE}")
+    is_noted(ours, f"unban {MALLORY}")
+
+
+def is_noted(ours, line):
+    eventually(lambda: line in ours.noted, 15, f"{line!r} noted")
+
+
+# -- a log that is out of order --------------------------------------------------------------------
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_whatever_happens_to_a_log_each_line_is_counted_once(ours, disk):
+    room = disk.path / "logs"
+    room.mkdir()
+    log = room / "door.log"
+    log.touch()
+    jail = JAIL.format(folder=room).replace("[door]", "[door]\nmaxretry = 1000")
+    ours.write("jail.local", jail)
+    ours.start()
+    written = 0
+
+    def all_is_counted():
+        nonlocal written
+        fail(log, EVE, 2)
+        written += 2
+        is_counted(ours, written)
+
+    all_is_counted()
+    log.unlink()
+    all_is_counted()
+    shutil.rmtree(room)
+    room.mkdir()
+    all_is_counted()
+    log.rename(room / "elsewhere")
+    log.symlink_to(room / "elsewhere")
+    all_is_counted()
+    log.unlink()
+    log.touch()
+    all_is_counted()
+    with full(disk):
+        with suppress(OSError):
+            fail(log, EVE, 200)  # what finds room is a part of it, maybe half a line
+        size = log.stat().st_size
+        at_most = log.read_bytes().count(b"\n")
+        eventually(lambda: int(ours.status("door")["Total failed"]) >= written - 2, 10)
+    with log.open("ab") as rest:
+        rest.write(b"" if log.read_bytes().endswith(b"\n") else b"\n")
+    assert size and at_most >= 2
+    written = 8 + log.read_bytes().count(b"wrong key by 192.0.2.66\n")
+    is_counted(ours, written)
+    all_is_counted()
+    killed_and_started(ours)
+    eventually(lambda: counted(ours.folder / "f2b.sqlite3", "door") == written, 10, "no line twice")
+    fail(log, EVE, 1)
+    eventually(lambda: counted(ours.folder / "f2b.sqlite3", "door") == written + 1, 10, "one more")
+
+
+def is_counted(ours, number):
+    now = lambda: int(ours.status("door")["Total failed"])  # noqa: E731
+    eventually(lambda: now() == number, 15, f"{number} failures")
+
+
 @pytest.mark.root
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [full, read_only, locked])
@@ -328,10 +440,14 @@ def test_a_database_that_is_spoilt_is_set_aside_and_bans_go_on(ours, part, is_ru
     ours.start()
     failed_at(ours, EVE)
     is_banned(ours, EVE)
+    failed_at(ours, BOB, 2)
+    eventually(lambda: counted(database, "door") == 2, 10, "two failures written")
     if not is_running:
         ours.end()
+    with closing(connect(database)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     data = database.read_bytes()
-    keep = data[: int(len(data) * part)] if part else b""
+    keep = data[: int(len(data) * part)]
     spoilt = keep + random.Random(1).randbytes(len(data) - len(keep) + 100_000)
 
     database.write_bytes(spoilt)
@@ -339,11 +455,42 @@ def test_a_database_that_is_spoilt_is_set_aside_and_bans_go_on(ours, part, is_ru
         ours.start()
     failed_at(ours, MALLORY)
     eventually(lambda: MALLORY in ours.banned("door"), 15, "a ban")
-    ours.end()
-    ours.start()
+    if is_running:
+        eventually(lambda: list(ours.folder.glob("*.damaged*")), 15, "a file set aside")
+        assert not is_well(ours)
+    failed_at(ours, "198.51.100.1", 1)  # or a minute passes until a jail looks
+    eventually(lambda: counted(database, "door") == 3, 15, "what is known written")
+    eventually(lambda: MALLORY in stored(database).bans, 15, "a ban written")
+    killed_and_started(ours)
 
     assert MALLORY in ours.banned("door")
-    if is_running:
-        assert EVE in ours.banned("door")
-    aside = [path for path in ours.folder.glob("f2b.sqlite3.damaged*") if path.stat().st_size]
-    assert aside or part, "what was set aside is gone"
+    failed_at(ours, BOB, 1)
+    is_banned(ours, EVE, MALLORY, BOB)
+    (aside,) = ours.folder.glob("f2b.sqlite3.damaged*[0-9]")
+    assert spoilt[-100_000:] == aside.read_bytes()[-100_000:]
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_a_permission_lost_and_regained_loses_no_line(ours):
+    need_root_and("setpriv")
+    ours.prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")  # else root may
+    log = ours.folder / "door.log"
+    ours.start()
+    failed_at(ours, EVE, 1)
+    is_counted(ours, 1)
+
+    log.chmod(0)
+    failed_at(ours, EVE, 1)
+    is_counted(ours, 2)  # what is open stays readable
+    log.rename(f"{log}.1")
+    failed_at(ours, MALLORY, 2)
+    log.chmod(0)
+    killed_and_started(ours)
+    eventually(lambda: "ermission" in ours.says("status", "door"), 15, "a word of it")
+    Path(f"{log}.1").chmod(0o600)
+    log.chmod(0o600)
+
+    eventually(lambda: counted(ours.folder / "f2b.sqlite3", "door") == 4, 40, "all four counted")
+    failed_at(ours, EVE, 1)
+    is_banned(ours, EVE)

@@ -101,7 +101,10 @@ def cases(name):
         for number, about, line in own_samples(name)
         if about.get("host")
         and not about.get("is_injection")
-        and (about.get("field") or about.get("user") or "\n") in line
+        and any(
+            (about.get("field") or about.get("user") or "\n") in each
+            for each in (line, *about.get("after", ()))
+        )
     ]
 
 
@@ -169,7 +172,7 @@ def growth(filter, case, piece, length):
         if one < CLEARLY:
             return 0.0
         ratio = min(ratio, work(filter, case, piece, 2 * length, times) / one)
-        if ratio <= 3:
+        if ratio <= 3 or one > 100 * CLEARLY:  # so much is no accident
             break
     return ratio
 

@@ -166,3 +166,15 @@ def test_a_ban_that_is_lifted_is_told_as_lifted():
 
     assert hosts(jail.on_time(NOON + 60)) == [("Lift", EVE)]
     assert jail.take_progress({}).lifted == (EVE,)
+
+
+def test_a_clock_that_was_set_moves_the_bans_of_this_run_and_no_others():
+    jail = a_jail(max_retry=1, ban_time=600)
+    jail.restore([Ban("ssh", BOB, NOON - 100, 600)], [], NOON)
+    after(jail, failures(EVE, at=[0]))
+
+    jail.follow_clock(3600, since=NOON)
+
+    assert {EVE: NOON + 4200, BOB: NOON + 500} == {ban.host: ban.until for ban in jail.bans}
+    assert hosts(jail.on_time(NOON + 4199)) == [("Lift", BOB)]
+    assert hosts(jail.on_time(NOON + 4200)) == [("Lift", EVE)]

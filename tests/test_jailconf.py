@@ -156,6 +156,33 @@ def test_where_no_log_is_found(text, state, backend):
     assert jail.is_sent == (state != "skipped")
 
 
+WITH_MATCH = "[Definition]\nfailregex = ^<logtype> <HOST>$\njournalmatch = A=1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "has_journal", "added"),
+    [
+        ("systemd_if_nologs = true", True, ["add", "j", "systemd"]),
+        ("systemd_if_nologs = true", False, ["add", "j", "auto"]),
+        ("systemd_if_nologs = false", True, ["add", "j", "auto"]),
+        ("systemd_if_nologs = true\nbackend = polling", True, ["add", "j", "polling"]),
+        ("", True, ["add", "j", "auto"]),
+    ],
+)
+def test_a_filter_that_knows_its_entries_will_do_where_that_is_asked_for(
+    text, has_journal, added, monkeypatch
+):
+    place = "/etc/f/journal" if has_journal else "/etc/f/absent"
+    monkeypatch.setattr("client.jailconf._JOURNALS", (place,))
+    files = {"filter.d/gate.conf": WITH_MATCH, "journal": ""}
+    jail = a_jail(f"logpath = /etc/f/absent\n{text}", **files)
+
+    assert added == jail.commands[0]
+    kind = "journal" if added[2] == "systemd" else "file"
+    assert ["set", "j", "addfailregex", f"^{kind} <HOST>$"] in jail.commands
+    assert ["set", "j", "addjournalmatch", "A=1"] in jail.commands
+
+
 @pytest.mark.parametrize(
     ("text", "about"),
     [

@@ -30,10 +30,11 @@ PATHS = sorted(path.name for path in CONFIG.glob("paths-*.conf") if path.stem !=
 class Elsewhere(Disk):
     """The stock configuration where `paths` tells of the logs, which are there or not."""
 
-    def __init__(self, paths="paths-debian.conf", local=None, has_logs=True):
+    def __init__(self, paths="paths-debian.conf", local=None, has_logs=True, has_journal=False):
         self._paths = paths
         self._local = local
         self._has_logs = has_logs
+        self._has_journal = has_journal
 
     def read(self, path):
         if path == str(CONFIG / "jail.local"):
@@ -48,7 +49,8 @@ class Elsewhere(Disk):
         return [*super().names(directory), *more]
 
     def glob(self, pattern):
-        return [pattern] if self._has_logs else []
+        is_there = self._has_journal if pattern.endswith("/journal") else self._has_logs
+        return [pattern] if is_there else []
 
 
 def sections(**where):
@@ -119,3 +121,31 @@ def test_a_jail_local_may_choose_the_system(paths):
     chosen = f"[INCLUDES]\nbefore = {paths}\n{ALL_ENABLED}"
 
     assert read(CONFIG, files=Elsewhere(local=chosen)) == read(CONFIG, files=Elsewhere(paths, ALL_ENABLED))  # fmt: skip
+
+
+def test_where_syslog_is_missing_the_jail_of_sshd_reads_the_journal():
+    own = "[sshd]\nenabled = true\n"
+    reading = read(CONFIG, files=Elsewhere(local=own, has_logs=False, has_journal=True))
+    sshd = read_stream(Config(), reading.sent).config.jails["sshd"]
+
+    assert ["add", "sshd", "systemd"] == reading.jails[0].commands[0]
+    assert any("_SYSTEMD_UNIT=ssh.service" in match for match in sshd.journal_match)
+    assert not sshd.log_paths and sshd.failregex
+
+
+def test_what_does_not_log_by_syslog_waits_for_its_log_even_there():
+    where = Elsewhere(local=ALL_ENABLED, has_logs=False, has_journal=True)
+    jails = read_stream(Config(), read(CONFIG, files=where).sent).config.jails
+
+    assert jails["asterisk"].backend == "auto"
+    assert jails["postfix"].backend == "systemd" and jails["postfix"].journal_match
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, own in sections().items() if "systemd_if_nologs" in own)
+)
+def test_a_jail_that_would_read_the_journal_knows_what_to_read(name):
+    own = f"[{name}]\nenabled = true\n"
+    reading = read(CONFIG, files=Elsewhere(local=own, has_logs=False, has_journal=True))
+
+    assert "systemd" == reading.jails[0].commands[0][2]

@@ -2,6 +2,7 @@
 import builtins
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from server.journal import (
     text_of,
 )
 from tests.support import BOB, EVE, ROOT, eventually, unavailable
-from tests.world import Ours
+from tests.world import Ours, run
 
 REMOTE = Path("/lib/systemd/systemd-journal-remote")
 CAPTURED = ROOT / "tests/captured-logs/sshd-journal-export.log"
@@ -450,3 +451,31 @@ def test_a_stopped_server_leaves_no_descriptor_of_the_journal_open(book, jail):
         jail.stop()
 
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+# -- with fail2ban-regex -------------------------------------------------------------------------------
+
+
+def a_try(book, *words):
+    log = f"systemd-journal[journalfiles={book.file}]"
+    return run(sys.executable, ROOT / "fail2ban-regex", "-c", ROOT / "config", *words, log, "sshd")
+
+
+def test_fail2ban_regex_reads_a_journal_and_takes_what_the_filter_wants_of_it(book):
+    book.write(FAILED.format(EVE), FAILED.format(BOB))
+    book.write(FAILED.format("192.0.2.99"), comm="other")
+
+    assert [EVE, BOB] == a_try(book, "-o", "ip").stdout.split()
+
+
+def test_fail2ban_regex_takes_what_the_command_line_wants(book):
+    book.write(FAILED.format(EVE))
+
+    assert "" == a_try(book, "-o", "ip", "-m", "_COMM=other").stdout
+
+
+def test_fail2ban_regex_says_that_there_is_no_journal(book):
+    log = f"systemd-journal[journalfiles={book.file}]"
+    done = run(sys.executable, ROOT / "fail2ban-regex", log, "sshd", check=False)
+
+    assert f"fail2ban-regex: there is no journal file {book.file}\n" == done.stderr

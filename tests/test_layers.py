@@ -19,7 +19,7 @@ LAYERS = {
     "server": """
         records
         zones datestyles dates pattern conversation
-        literals screen filter ignore
+        literals screen lint filter ignore
         counter bantime bans jail
         quoting actionbase actions action steps caller enforcer announce
         draft inspection plan handlers standing transmitter
@@ -31,7 +31,7 @@ LAYERS = {
         | connection launch main
         """,
     "tryout": """
-        arguments subject tally report
+        arguments subject faults tally report
         | main
         """,
 }
@@ -77,6 +77,8 @@ ALLOWED = {
         "server.literals",
         "importlib",
     ): "the parser of regexes, which has another name in later Pythons",
+    ("server.lint", "importlib"): "the parser of regexes, as above",
+    ("tryout.faults", "pathlib"): "the type of an argument",
     ("server.enforcer", "logging"): "names of levels; logs nothing",
     (
         "server.pattern",

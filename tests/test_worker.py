@@ -30,7 +30,15 @@ class Place:
         self.reader.start()
         names = {"bob.example": (BOB,), "nobody.example": ()}
         resolver = Resolver(lambda name: names[name])
-        self.world = World(lambda: self.now, self.reader, self.store, resolver, self._run)
+        self.step = 0.0  # by which the clock was set
+        self.world = World(
+            lambda: self.now + self.step,
+            self.reader,
+            self.store,
+            resolver,
+            self._run,
+            uptime=lambda: self.now,
+        )
         given = {"failregex": (r"^\s*refused <HOST>$",), "actions": (WALL,), "ignore_self": False}
         self.conf = JailConf("ssh", is_started=True, **given | options)
         idle = JailConf("ssh")
@@ -70,6 +78,8 @@ def place():
     yield make
     for one in made:
         one.close()
+    for one in made:
+        one.store.close()
 
 
 def test_lines_become_a_ban_and_the_ban_a_command(place):
@@ -130,6 +140,39 @@ def test_a_ban_is_lifted_when_its_time_is_over(place):
     ssh.worker.ask(lambda jail: None)
 
     eventually(lambda: f"unban {EVE}" in ssh.ran)
+
+
+@pytest.mark.parametrize("step", [-1e9, -3600, -300, 300, 3600, 1e9])
+def test_a_clock_that_is_set_neither_releases_nor_prolongs(place, step):
+    ssh = place(max_retry=1, ban_time=600)
+    ssh.see(EVE)
+    eventually(lambda: f"ban {EVE}" in ssh.ran)
+
+    ssh.step = step
+    ssh.now += 599
+    (ban,) = ssh.worker.ask(lambda jail: list(jail.bans))
+    assert (ssh.now + step + 1) == pytest.approx(ban.until)
+    assert [ban] == ssh.store.bans("ssh", 0.0)
+    assert (1, ban.since) == ssh.store.history(EVE)
+
+    ssh.now += 2
+    ssh.worker.ask(lambda jail: None)
+    eventually(lambda: f"unban {EVE}" in ssh.ran)
+    assert 1 == ssh.ran.count(f"ban {EVE}")
+
+
+def test_a_ban_of_an_earlier_run_ends_when_it_was_to_end_whatever_the_clock_was(place):
+    first = place(max_retry=1, ban_time=600)
+    first.see(EVE)
+    eventually(lambda: first.store.bans("ssh", 0.0))
+    first.close()
+    second = place(store=first.store, max_retry=1, ban_time=600)
+    eventually(lambda: f"ban {EVE}" in second.ran)
+
+    second.step = 601
+    second.worker.ask(lambda jail: None)
+
+    eventually(lambda: f"unban {EVE}" in second.ran)
 
 
 def test_a_jail_that_is_behind_takes_no_more_blocks_and_then_goes_on(place):

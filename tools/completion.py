@@ -76,6 +76,7 @@ _OF_REGEX = {
     "log_level": tuple(level.lower() for level in LEVELS),
     "log": (FILE, "systemd-journal", "-"),
     "filter": (FILTERS, SECTIONS, FILE),
+    "lint": (FILTERS,),
 }
 
 

@@ -39,7 +39,7 @@ _JAIL = (
     Option("action", LIST, None, "What is done with a host, files of action.d: name[key=value], one a line."),
     Option("ignoreip", LIST, None, "Hosts that are never banned: addresses, networks, names, file:PATH; parted by spaces or commas."),
     Option("skip_if_nologs", SWITCH, False, "Whether a jail without any log file is left out, with a word in the log."),
-    Option("systemd_if_nologs", SWITCH, True, "Whether a jail with a journalmatch and the backend auto, but no log file, reads the journal."),
+    Option("systemd_if_nologs", SWITCH, True, "Whether a jail with a journalmatch and the backend auto, but no log file, reads the journal; set to true, a journalmatch of its filter will do."),
 )  # fmt: skip
 
 OLD_OPTIONS = (

@@ -41,6 +41,7 @@ class Arguments:
     jail: str | None = None
     verdict: bool = False
     log_level: str = "critical"
+    lint: tuple[str, ...] | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     add("-t", "--log-traceback", action="store_true", help="taken, and without effect")
     add("--jail", help="the limits of this jail, for --verdict; also the filter, if none is given")
     add("--verdict", action="store_true", help="show who would have been banned, and when")
+    add("--lint", nargs="*", metavar="FILTER", help="look for faults in these filters, or in all; reads no log")  # fmt: skip
     add("-V", action="version", version=VERSION, help="print the bare version")
     add("--version", action="version", version=f"Fail2Ban v{VERSION}", help="print the version")
     return made
@@ -99,6 +101,8 @@ def parse(argv: Sequence[str]) -> Arguments:
     given.pop("log_traceback")
     if level is not None:
         given["verbosity"] = level
+    if given["lint"] is not None:
+        return Arguments(config=given["config"], lint=tuple(given["lint"]))
     if given["jail"] and not given["filter"]:
         given["filter"] = given["jail"]
     if not given["log"] or not given["filter"]:

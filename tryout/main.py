@@ -16,8 +16,10 @@ from typing import BinaryIO, cast
 from common.errors import CommandError, Fail2banError
 from common.paths import Places, places
 from server.filter import Filter, line_decoder
+from server.journal import JournalUnavailable, opened, source_of, text_of
 from tryout import report
 from tryout.arguments import Arguments, parse
+from tryout.faults import faults, filter_names, found_in
 from tryout.subject import Subject, limits_of, read_subject
 from tryout.tally import MATCHED, Tally, date_name, judged_lines
 
@@ -54,6 +56,12 @@ def _stock() -> Places:
 
 def _run(given: Arguments) -> int:
     confdir = Path(given.config or _stock().confdir)
+    if given.lint is not None:
+        names = given.lint or filter_names(confdir)
+        found = [found_in(name, confdir) for name in names]
+        for line in faults(names, found):
+            print(line)
+        return int(any(one.is_fault for each in found for one in each))
     subject = read_subject(given, confdir)
     for problem in subject.problems:
         print(f"fail2ban-regex: {problem}", file=sys.stderr)
@@ -184,23 +192,13 @@ def _progress(size: int) -> Iterator[Callable[[int], None]]:
 
 
 def _journal(given: Arguments, subject: Subject) -> Iterator[tuple[float | None, str]]:
+    matches = (tuple(given.journalmatch.split()),) if given.journalmatch else ()
     try:
-        from systemd import journal
-    except ImportError:
-        raise CommandError("the journal needs the Python package systemd-python") from None
-    reader = journal.Reader()
-    matches = [given.journalmatch.split()] if given.journalmatch else subject.conf.journal_match
-    for number, match in enumerate(matches):
-        if number:
-            reader.add_disjunction()
-        for word in match:
-            if word == "+":
-                reader.add_disjunction()
-            else:
-                reader.add_match(word)
-    for entry in reader:
-        when = entry["__REALTIME_TIMESTAMP"].timestamp()
-        host, name = entry.get("_HOSTNAME", ""), entry.get("SYSLOG_IDENTIFIER", "")
-        pid = entry.get("_PID") or entry.get("SYSLOG_PID") or ""
-        message = str(entry.get("MESSAGE", ""))
-        yield when, f"{host} {name}{f'[{pid}]' if pid else ''}: {message}"
+        source = source_of(given.log)
+        reader = opened(source, matches or subject.conf.journal_match)
+    except (JournalUnavailable, ValueError, OSError) as error:
+        raise CommandError(str(error)) from None
+    with reader:
+        reader.seek_head()
+        while entry := reader.get_next():
+            yield entry["__REALTIME_TIMESTAMP"], text_of(entry)

@@ -94,7 +94,9 @@ def _filter(text: str, confdir: Path, given: Arguments) -> Subject:
     found = read_one_filter(confdir, text, logtype=logtype)
     problems = list(found.problems)
     commands = filter_commands("x", found.options, problems)
-    return Subject("filter", found.name, _conf(commands), tuple(problems))
+    backend = "systemd" if logtype == "journal" else "auto"  # only the former keeps a journalmatch
+    conf = _conf([["add", "x", backend], *commands])
+    return Subject("filter", found.name, conf, tuple(problems))
 
 
 def _is_jail(name: str, confdir: Path) -> bool:
