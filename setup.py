@@ -37,6 +37,7 @@ setup(
     install_requires=requirements("requirements.txt"),
     extras_require={
         "systemd": ["systemd-python>=235"],
+        "cymru": ["dnspython>=2.4"],  # `status JAIL cymru`
         "regex": ["rich>=13", "zstandard>=0.22"],  # a progress bar, and .zst logs
     },
     packages=["fail2ban", "fail2ban.etc", *(f"fail2ban.{name}" for name in PACKAGES)],

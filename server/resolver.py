@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from common.errors import Fail2banError
+
 log = logging.getLogger("fail2ban.resolver")
 
 _KEPT = 300.0  # seconds an answer is kept
@@ -90,6 +92,38 @@ def name_of(address: str) -> str:
         return socket.getnameinfo((address, 0), socket.NI_NUMERICSERV)[0]
     except OSError:
         return address
+
+
+def origin_of(address: str, ask: Callable[[str], str] | None = None) -> tuple[str, str, str]:
+    """Number of the network's operator (ASN), country and registry of an address, as Team Cymru knows.
+
+    `ask` gives the TXT record of a name: `ASN | prefix | country | registry | date`.  What nobody
+    knows is "unknown"; Fail2banError where nobody can be asked.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ("unknown",) * 3
+    place = "origin" if found.version == 4 else "origin6"
+    labels = found.reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
+    parts = (ask or _text_record)(f"{labels}.{place}.asn.cymru.com").strip('"').split("|")
+    if len(parts) < 4:
+        return ("unknown",) * 3
+    return parts[0].strip(), parts[2].strip(), parts[3].strip()
+
+
+def _text_record(name: str) -> str:
+    try:
+        import dns.exception
+        import dns.resolver
+    except ImportError:
+        raise Fail2banError(
+            "who owns an address is asked by DNS, with the Python package dnspython"
+        ) from None
+    try:
+        return str(next(iter(dns.resolver.resolve(name, "TXT", lifetime=5.0))))
+    except dns.exception.DNSException:
+        return ""
 
 
 def own_ipv4(table: str = "/proc/net/fib_trie") -> list[str]:

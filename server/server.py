@@ -11,7 +11,7 @@ import glob
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -23,6 +23,7 @@ from server.filter import Filter
 from server.plan import Plan, difference
 from server.plugins import Plugin, check
 from server.reader import FileState
+from server.resolver import origin_of
 from server.store import Store
 from server.worker import Worker, World, of_filter
 
@@ -41,6 +42,7 @@ class Backend:
 
     log: Log
     open_store: Callable[[DaemonConf], Store]
+    origin_of: Callable[[str], tuple[str, str, str]] = origin_of
 
 
 class Server:
@@ -206,6 +208,11 @@ class Server:
                 if action not in running:
                     check(action)
 
+    def origins_of(self, hosts: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Operator, country and registry of each of `hosts`; this asks the network."""
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(self._backend.origin_of, hosts))
+
     def check_log(self, pattern: str) -> None:
         """Raise FileNotFoundError if no log file is there."""
         if not os.path.exists(pattern) and not glob.glob(pattern):
@@ -214,6 +221,9 @@ class Server:
     def reopen_log(self) -> bool:
         """Open our own log file anew; False if the log is no file."""
         return self._backend.log.reopen()
+
+    def warn(self, text: str) -> None:
+        log.warning("%s", text)
 
     def log_problem(self, text: str) -> None:
         log.error("%s", text)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from server.server import Server
 
 T = TypeVar("T")
+_FLAVOURS = ("basic", "short", "stats", "cymru")
 
 
 def _host(word: Any) -> str:
@@ -159,7 +160,7 @@ def _status(server: Server, given: Given, words: Sequence[Any]) -> Any:
 
 @handles("status --all [<flavour>]")
 def _status_of_all(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    flavour = _flavour(server, given)
     every = {name: _status_of(server, name, flavour) for name in server.names()}
     return every if flavour == "stats" else [*_status(server, given, words)[:2], every]
 
@@ -171,8 +172,15 @@ def _stats(server: Server, given: Given, words: Sequence[Any]) -> Any:
 
 @handles("status <jail> [<flavour>]")
 def _status_of_jail(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    flavour = _flavour(server, given)
     return _status_of(server, given["jail"][0], flavour)
+
+
+def _flavour(server: Server, given: Given) -> str:
+    flavour = str(given["flavour"][0]) if given["flavour"] else "basic"
+    if flavour not in _FLAVOURS:
+        server.warn(f"Unsupported flavour of status {flavour!r}, taken as basic")
+    return flavour
 
 
 def _status_of(server: Server, name: str, flavour: str) -> Any:
@@ -198,6 +206,11 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
     done: list[Any] = [("Currently banned", banned), ("Total banned", banned_ever)]
     if flavour != "short":
         done.append(("Banned IP list", hosts))
+    if flavour == "cymru":
+        every = server.origins_of(hosts)
+        for index, title in enumerate(("ASN", "Country", "RIR")):
+            known = sorted({origin[index] for origin in every})
+            done.append((f"Banned {title} list", known))
     if problems := worker.problems:
         done.append(("Problems", list(problems)))
     return [("Filter", found), ("Actions", done)]

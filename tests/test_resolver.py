@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import threading
 
-from server.resolver import Resolver, addresses_of, own_ipv4, own_ipv6
+from server.resolver import Resolver, addresses_of, origin_of, own_ipv4, own_ipv6
 from tests.support import eventually
 
 
@@ -51,3 +51,23 @@ def test_the_kernels_tables_are_read(tmp_path):
 def test_what_looks_like_an_address_is_no_name():
     assert addresses_of("192.030.0.6") == addresses_of("127.1") == ()
     assert "127.0.0.1" in addresses_of("localhost")
+
+
+def test_the_owner_of_an_address_is_asked_for_by_its_reversed_name():
+    asked = []
+
+    def ask(name):
+        asked.append(name)
+        return '"64496 | 192.0.2.0/24 | ZZ | other | 2000-01-01"'
+
+    assert origin_of("192.0.2.1", ask) == ("64496", "ZZ", "other")
+    assert origin_of("2001:db8::1", ask) == ("64496", "ZZ", "other")
+    assert asked == [
+        "1.2.0.192.origin.asn.cymru.com",
+        "1." + "0." * 23 + "8.b.d.0.1.0.0.2.origin6.asn.cymru.com",
+    ]
+
+
+def test_the_owner_of_what_nobody_knows_is_unknown():
+    assert origin_of("192.0.2.1", lambda name: "") == ("unknown",) * 3
+    assert origin_of("no address", lambda name: "1/0") == ("unknown",) * 3

@@ -29,7 +29,9 @@ class Talk:
         self.reader.start()
         world = World(time.time, self.reader, Store(None), Resolver(), self._run)
         world.store.open()
-        self.server = Server(world, Backend(Log(), lambda daemon: opened(daemon)), DaemonConf())
+        origins = {EVE: ("64496", "ZZ", "other")}
+        backend = Backend(Log(), opened, lambda host: origins.get(host, ("unknown",) * 3))
+        self.server = Server(world, backend, DaemonConf())
         self._transmitter = Transmitter(self.server)
 
     def _run(self, command):
@@ -154,6 +156,17 @@ def test_a_jail_shows_its_status_as_exporters_know_it(ssh):
     ]
     assert ssh.ask("stats") == {"ssh": ["polling", (0, 0), (0, 0)]}
     assert ssh.ask("status", "ssh", "short")[1][1][-1] == ("Total banned", 0)
+
+
+def test_a_status_may_tell_whose_the_banned_addresses_are(ssh):
+    ssh.ask("set", "ssh", "banip", EVE)
+
+    assert ssh.ask("status", "ssh", "cymru")[1][1][-3:] == [
+        ("Banned ASN list", ["64496"]),
+        ("Banned Country list", ["ZZ"]),
+        ("Banned RIR list", ["other"]),
+    ]
+    assert ssh.ask("status", "ssh", "sweet") == ssh.ask("status", "ssh")
 
 
 def test_a_line_is_logged_and_a_host_is_shut_out(ssh):
