@@ -15,6 +15,7 @@ from typing import Any
 from common.commands import InvalidCommand, parse
 from common.errors import CommandError, Fail2banError, RegexError
 from common.options import ActionConf, Config, JailConf
+from server import lint
 from server.action import FAMILIES, Action, BanValues, no_facts, render
 from server.draft import edit, message_of, told
 from server.filter import Filter
@@ -113,11 +114,17 @@ def _kind(error: BaseException) -> str:
 
 
 def _of_filter(conf: JailConf) -> Iterator[Finding]:
-    """What only the filter as a whole is refused for."""
+    """What only the filter as a whole is refused for, or else what may be wrong with its regexes."""
     try:
         Filter(conf, has_screen=False)
     except _MISTAKES as error:
         yield Finding("error", _kind(error), conf.name, f"[{conf.name}] {message_of(error)}")
+        return
+    for found in lint.findings(conf):
+        if found.severity != lint.NOTE:
+            which = f"failregex {found.rule + 1}" if found.rule >= 0 else "prefregex"
+            text = f"[{conf.name}] {which} {found.what}. {found.advice}"
+            yield Finding("warning", "regex", conf.name, text)
 
 
 # -- actions ---------------------------------------------------------------------------------------

@@ -230,3 +230,12 @@ def test_only_regexes_are_wrong_where_a_test_is_known_to_succeed(path):
     errors = [one for one in findings(*stream) if one.level == "error" and one.kind != "regex"]
 
     assert errors == [] or exit_status(reading, "test") != 0
+
+
+def test_a_regex_that_can_be_frozen_is_warned_of():
+    stream = [["add", "door"], ["set", "door", "addfailregex", r"^(?:\w+\s*)+ refused <ADDR>$"]]
+
+    (finding,) = inspect(stream, lambda tool: True, lambda conf: None)
+
+    assert (finding.level, finding.jail) == ("warning", "door")
+    assert finding.text.startswith("[door] failregex 1 ")
