@@ -29,9 +29,11 @@ ACTION_OPTIONS = {
     "actionrepair": False,
     "actionrepair_on_unban": True,
     "actionban": False,
+    "actionban_many": False,
     "actionprolong": False,
     "actionreban": False,
     "actionunban": False,
+    "actionunban_many": False,
     "norestored": True,
 }
 # Options that the server understands as properties, too.

@@ -111,6 +111,14 @@ def test_an_empty_command_is_sent_a_missing_one_is_not():
     assert "actionstart" not in got
 
 
+def test_a_command_for_many_is_made_of_the_same_parts_as_one_for_a_single_ban():
+    many = WALL.replace(
+        "helper = unsent", "helper = into <chain>\nactionban_many = add <ips> <helper>"
+    )
+
+    assert "add <ips> into OUT" == properties(many, "wall[chain=OUT]")["actionban_many"]
+
+
 def test_variables_of_the_jail_may_be_used():
     jail = {"bantime": Value("60")}
 

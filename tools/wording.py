@@ -58,14 +58,14 @@ _ACTION = {
     "actionrepair": "Run when actioncheck fails, in place of actionstop and actionstart.",
     "actionrepair_on_unban": "Whether that is also done before an unban.",
     "actionban": "Run for each ban.",
+    "actionban_many": "Run in place of actionban for bans that come together; <ips> are their addresses with commas between. If it fails, actionban is run for each.",
     "actionprolong": "Run when a ban is made longer.",
     "actionreban": "Run in place of actionban for a host that is banned already, such as after a repair.",
     "actionunban": "Run when a ban ends.",
+    "actionunban_many": "Run in place of actionunban for bans that end together.",
     "norestored": "Whether bans that a restart brings back are none of this action's business.",
 }  # fmt: skip
 _ACTION_INIT = (
-    Option("actionban_many", COMMAND, None, "Stands in [Init]; run in place of actionban for bans that come together, <ips> are their addresses with commas between."),
-    Option("actionunban_many", COMMAND, None, "Stands in [Init]; the same for bans that end together."),
     Option("timeout", DURATION, 60, "Stands in [Init]; how long one command may take before it is ended."),
 )  # fmt: skip
 
