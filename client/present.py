@@ -232,6 +232,9 @@ def _status_of_all(given: Given, answer: Any) -> str:
     return "\n".join(["Status", *_tree([*rows, ("Status for the jails:", named)])])
 
 
+_TEXTS = ("Problems", "Lines cut", "Catching up")  # lists, each member of which has a line
+
+
 def _tree(rows: Sequence[tuple[str, Any]]) -> Iterator[str]:
     """A line for each of `rows`, and under it those of what it holds."""
     for index, (label, value) in enumerate(rows):
@@ -240,10 +243,10 @@ def _tree(rows: Sequence[tuple[str, Any]]) -> Iterator[str]:
         if _has_rows(value):
             yield f"{branch}{label}"
             yield from (side + line for line in _tree(value))
-        elif label == "Problems" and isinstance(value, (list, tuple)):
+        elif label in _TEXTS and isinstance(value, (list, tuple)):
             yield f"{branch}{label}:"
-            for number, problem in enumerate(value, 1):
-                yield f"{side}{'`- ' if number == len(value) else '|- '}{' '.join(str(problem).split())}"
+            for number, text in enumerate(value, 1):
+                yield f"{side}{'`- ' if number == len(value) else '|- '}{' '.join(str(text).split())}"
         else:
             text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
             yield f"{branch}{label}:\t{text}"

@@ -21,7 +21,8 @@ from server.records import LogBlock, Position
 
 log = logging.getLogger("fail2ban.source")
 
-BLOCK = 1 << 20  # a block is never longer, nor is a piece of an endless line
+BLOCK = 1 << 20  # a block is never longer
+LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
 MARK = 128  # bytes before a cursor that must still stand there at the next read
@@ -48,10 +49,20 @@ def fingerprint(head: bytes) -> bytes:
     return blake2b(head[:end], digest_size=16).digest()
 
 
-def whole_lines(data: bytes, is_full: bool) -> int:
-    """How many bytes of `data` are whole lines.  An endless line (`is_full`) is cut where it is."""
-    end = data.rfind(b"\n") + 1
-    return len(data) if is_full and not end else end
+def whole_lines(data: bytes) -> int:
+    """How many bytes of `data` are whole lines."""
+    return data.rfind(b"\n") + 1
+
+
+def long_lines(data: bytes) -> Iterator[int]:
+    """Where in `data`, which are whole lines, those begin that are longer than `LONG`."""
+    begin = 0
+    while len(data) - begin > LONG:
+        end = data.rfind(b"\n", begin, begin + LONG + 1) + 1
+        if not end:
+            yield begin
+            end = data.find(b"\n", begin) + 1 or len(data)
+        begin = end
 
 
 class Source:
@@ -111,9 +122,13 @@ class Source:
         length = min(MARK, offset)
         return os.pread(self._fd, length, offset - length)
 
-    def read(self, offset: int, mark: bytes, limit: int = BLOCK) -> bytes:
-        """Up to `limit` bytes from `offset`.  Raises `Overwritten` where `mark` is not before it."""
-        data = os.pread(self._fd, max(0, min(limit, self.size - offset)), offset)
+    def read(self, offset: int, mark: bytes, limit: int = BLOCK, skip: int = 0) -> bytes:
+        """Up to `limit` bytes, `skip` after `offset`.
+
+        Raises `Overwritten` where `mark` does not stand before `offset`.
+        """
+        begin = offset + skip
+        data = os.pread(self._fd, max(0, min(limit, self.size - begin)), begin)
         # Asked after the read: had the file been cut before or meanwhile, the mark would be gone.
         if not self.has_mark(offset, mark):
             raise Overwritten
@@ -166,6 +181,7 @@ class FileState:
     """How it stands with one followed log of one jail.
 
     `position` is None while nothing is read of it.  A glob that matches nothing is a missing file.
+    `long_lines` is how many lines were met that are longer than `LONG`.
     """
 
     path: str
@@ -173,6 +189,7 @@ class FileState:
     problem: str = ""
     position: Position | None = None
     size: int = 0
+    long_lines: int = 0
 
 
 class Inbox:
@@ -239,24 +256,53 @@ class Cursor:
     """Where a jail stands in one file; `mark` are the bytes before it.
 
     `seen` is the size at which there was no whole line left, `is_moved` whether the jail was told
-    of a place here, `must_tell` that it is to be told even before there is a line.
+    of a place here, `must_tell` that it is to be told even before there is a line.  Of a line longer
+    than a block `searched` bytes are known to hold no end, the first `blank` of them being NULs.
     """
 
     offset: int = 0
     mark: bytes = b""
+    searched: int = 0
+    blank: int = 0
     seen: int = -1
     is_moved: bool = False
     must_tell: bool = False
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether it stands in the midst of a line, the rest of which is no line of its own."""
+        return bool(self.mark) and not self.mark.endswith(b"\n")
+
+    def search_anew(self) -> None:
+        self.searched = self.blank = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is to be handed out at one place: `data`, with which a cursor moves on by `length`.
+
+    It is less than that of a line that is cut.  `mark` stands before the place then; `is_more` tells
+    that there is more to read at once.
+    """
+
+    mark: bytes
+    data: bytes = b""
+    length: int = 0
+    is_more: bool = False
+
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """One file that stands, or stood, at the path."""
+    """One file that stands, or stood, at the path.
+
+    All lines that are too long were told of as far as `told`.
+    """
 
     source: Source
     since: float
     quiet_since: float
     is_copy: bool = False
+    told: int = -1
     cursors: dict[str, Cursor] = field(default_factory=dict)
 
 

@@ -200,9 +200,11 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
         found.append(("Journal matches", [" ".join(match) for match in conf.journal_match]))
     else:
         found.append(("File list", log_paths(server, name)))
-        missing = [file.path for file in server.files(name) if file.is_missing]
-        if missing:
+        files = server.files(name)
+        if missing := [file.path for file in files if file.is_missing]:
             found.append(("Missing files", missing))
+        if cut := [f"{file.path}: {file.long_lines}" for file in files if file.long_lines]:
+            found.append(("Lines cut", cut))
     done: list[Any] = [("Currently banned", banned), ("Total banned", banned_ever)]
     if flavour != "short":
         done.append(("Banned IP list", hosts))

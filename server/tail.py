@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from server.records import LogBlock, Position
 from server.source import (
     BLOCK,
+    LONG,
     MARK,
     Claims,
     Cursor,
@@ -25,7 +26,9 @@ from server.source import (
     Inbox,
     NotALog,
     Overwritten,
+    Piece,
     Source,
+    long_lines,
     open_copy,
     open_renamed,
     open_rotated_since,
@@ -66,6 +69,7 @@ class Tail:
         self.problem = ""
         self._read_problem = ""  # stays until a read succeeds, not only until the file opens
         self.reads = 0  # blocks read, however many jails got them
+        self.long_lines = 0  # that were met, and cut
         self._claims = claims or Claims()
         self._originals = originals
         self._members: dict[str, Member] = {}
@@ -104,7 +108,7 @@ class Tail:
         if held:
             position = held[-1].source.position(held[-1].cursors[jail].offset)
         size = self._current.source.size if self._current else 0
-        return FileState(self.path, self.is_missing, self.problem, position, size)
+        return FileState(self.path, self.is_missing, self.problem, position, size, self.long_lines)
 
     @property
     def is_over(self) -> bool:
@@ -240,6 +244,7 @@ class Tail:
         generation.cursors = {
             jail: Cursor(must_tell=cursor.is_moved) for jail, cursor in cursors.items()
         }
+        generation.told = -1
         source.start_over()
 
     def _index(self, generation: Generation) -> int:
@@ -375,34 +380,89 @@ class Tail:
 
     def _serve(self, generation: Generation, at: int, jails: list[str], behind: set[str]) -> bool:
         """Read once at `at` for all `jails`; whether there is more."""
-        source, data = generation.source, b""
-        if at < source.size:
-            data = source.read(at, generation.cursors[jails[0]].mark)
-            self.reads += 1
+        piece = self._piece(generation, at, [generation.cursors[jail] for jail in jails])
         self._read_problem = ""
-        is_more = len(data) == BLOCK
-        length = whole_lines(data, is_more)
-        data = data if length == len(data) else data[:length]
         for jail in jails:
             cursor = generation.cursors[jail]
-            is_due = bool(data) or cursor.must_tell
-            is_refused = is_due and not self._hand(jail, generation, data)
-            if is_refused or is_more:
+            is_due = piece.length > 0 or cursor.must_tell
+            is_refused = is_due and not self._hand(jail, generation, piece)
+            if is_refused or piece.is_more:
                 behind.add(jail)
             else:
-                cursor.seen = source.size
-        return is_more
+                cursor.seen = generation.source.size
+        return piece.is_more
 
-    def _hand(self, jail: str, generation: Generation, data: bytes) -> bool:
-        """Deliver `data` at the jail's cursor, and move that on; False if the jail refuses."""
+    def _piece(self, generation: Generation, at: int, cursors: list[Cursor]) -> Piece:
+        """What is to be handed out at `at`, where all of `cursors` stand."""
+        source, mark = generation.source, cursors[0].mark
+        searched = min(cursor.searched for cursor in cursors)
+        if at + searched > source.size:  # what was written of the line was taken back
+            searched = 0
+            for cursor in cursors:
+                cursor.search_anew()
+        if at + searched >= source.size:
+            return Piece(mark)
+        data = source.read(at, mark, skip=searched)
+        self.reads += 1
+        is_more = len(data) == BLOCK
+        length = whole_lines(data)
+        if searched or cursors[0].is_inside or (is_more and not length):
+            return self._piece_of_long(generation, at, cursors, searched, data)
+        if length < len(data):
+            data = data[:length]
+        for begin in long_lines(data):
+            self._tell_long(generation, at + begin)
+        return Piece((mark + data)[-MARK:], data, length, is_more)
+
+    def _piece_of_long(
+        self, generation: Generation, at: int, cursors: list[Cursor], searched: int, data: bytes
+    ) -> Piece:
+        """Of a line longer than a block the beginning, once its end is found: in `data`, if at all.
+
+        Until then no cursor moves, so that after a restart, too, its rest is not taken for a line.
+        The rest of a line of which a part was handed out earlier is passed over.
+        """
+        source, is_more = generation.source, len(data) == BLOCK
+        blank = min(cursor.blank for cursor in cursors)
+        found = data.find(b"\n") + 1
+        text = data[:found] if found else data
+        if blank == searched:  # a service goes on where it was, in a file that was emptied
+            blank += len(text) - len(text.lstrip(b"\0"))
+        end = searched + len(text)
+        if end - blank > LONG + bool(found) and not cursors[0].is_inside:
+            self._tell_long(generation, at + blank)
+        if not found:
+            for cursor in cursors:
+                cursor.searched, cursor.blank = end, blank
+            return Piece(cursors[0].mark, is_more=is_more)
+        line = b""
+        if not cursors[0].is_inside:
+            line = os.pread(source.fileno(), min(LONG, end - 1 - blank), at + blank) + b"\n"
+        return Piece(text[-MARK:], line, end, at + end < source.size)
+
+    def _tell_long(self, generation: Generation, begin: int) -> None:
+        """A line is too long: count it, and tell of the first, the second, the fourth, …"""
+        if begin <= generation.told:
+            return
+        generation.told = begin
+        self.long_lines += 1
+        if self.long_lines.bit_count() == 1:
+            log.warning(
+                "%s has a line longer than %d KiB, at byte %d: its rest is not looked at (%d so far)",
+                self.path, LONG >> 10, begin, self.long_lines,
+            )  # fmt: skip
+
+    def _hand(self, jail: str, generation: Generation, piece: Piece) -> bool:
+        """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses."""
         source, cursor = generation.source, generation.cursors[jail]
-        offset = cursor.offset + len(data)
+        offset = cursor.offset + piece.length
         start = source.position(cursor.offset)
-        block = LogBlock(self.path, data, start, self._end(jail, generation, offset))
+        block = LogBlock(self.path, piece.data, start, self._end(jail, generation, offset))
         if not self._members[jail].inbox.offer(block):
             return False
-        cursor.mark = data[-MARK:] if len(data) >= MARK else (cursor.mark + data)[-MARK:]
-        cursor.offset, cursor.is_moved, cursor.must_tell = offset, True, False
+        cursor.offset, cursor.mark = offset, piece.mark
+        cursor.is_moved, cursor.must_tell = True, False
+        cursor.search_anew()
         return True
 
     def _end(self, jail: str, generation: Generation, offset: int) -> Position:
@@ -464,7 +524,8 @@ class Tail:
                 data = generation.source.read(cursor.offset, cursor.mark)
             except (OSError, Overwritten):
                 return True
-            if not self._hand(jail, generation, data):
+            rest = b"" if cursor.is_inside else data
+            if not self._hand(jail, generation, Piece(data[-MARK:], rest, len(data))):
                 return False
         return True
 

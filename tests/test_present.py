@@ -136,13 +136,12 @@ def test_an_empty_list_is_a_leaf():
     assert text == "Status for the jail: J\n`- Actions\n   `- Banned IP list:\t"
 
 
-def test_problems_stand_one_a_line():
-    text = present(
-        ["status"], [("Number of jail", 0), ("Problems", ["this is\nwrong", "and that"])]
-    )
+@pytest.mark.parametrize("label", ["Problems", "Lines cut", "Catching up"])
+def test_texts_stand_one_a_line(label):
+    text = present(["status"], [("Number of jail", 0), (label, ["this is\nwrong", "and that"])])
 
     assert text == (
-        "Status\n|- Number of jail:\t0\n`- Problems:\n   |- this is wrong\n   `- and that"
+        f"Status\n|- Number of jail:\t0\n`- {label}:\n   |- this is wrong\n   `- and that"
     )
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -497,6 +498,24 @@ def test_bytes_that_are_no_text_spoil_nothing(ours, door):
     fail(door, EVE, 3)
 
     is_banned(ours, EVE)
+
+
+@pytest.mark.slow
+def test_a_line_of_ten_megabytes_is_cut_counted_and_named_and_its_rest_bans_nobody(ours, door):
+    piece = b"x" * (5 << 20)
+    forged = time.strftime(f"%Y-%m-%d %H:%M:%S door: wrong key by {EVE}\n").encode()
+    ours.start()
+    with door.open("ab", buffering=0) as log:
+        log.write(piece)
+        eventually(lambda: "longer than 64 KiB" in ours.logged, 15, "a word of the line")
+        ours.end(signal.SIGKILL)
+        ours.start()
+        log.write(piece + forged)
+    fail(door, MALLORY, 3)
+
+    is_banned(ours, MALLORY)
+    failed(ours, 3)
+    assert f"{door}: 1\n" in ours.says("status", "door").partition("Lines cut:")[2]
 
 
 @pytest.mark.parametrize("signalled", [False, True])

@@ -6,11 +6,14 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.records import Position
 from server.source import (
     BLOCK,
     HEAD,
+    LONG,
     NotALog,
     Overwritten,
     Source,
@@ -18,6 +21,7 @@ from server.source import (
     is_compressed,
     is_numbered,
     is_rotated_name,
+    long_lines,
     open_copy,
     open_renamed,
     whole_lines,
@@ -25,18 +29,18 @@ from server.source import (
 
 
 @pytest.mark.parametrize(
-    ("data", "is_full", "length"),
-    [
-        (b"", False, 0),
-        (b"half", False, 0),
-        (b"one\n", False, 4),
-        (b"one\nhalf", False, 4),
-        (b"one\nhalf", True, 4),
-        (b"endless", True, 7),
-    ],
+    ("data", "length"), [(b"", 0), (b"half", 0), (b"one\n", 4), (b"one\nhalf", 4)]
 )
-def test_a_block_is_cut_after_its_last_whole_line(data, is_full, length):
-    assert whole_lines(data, is_full) == length
+def test_a_block_is_cut_after_its_last_whole_line(data, length):
+    assert whole_lines(data) == length
+
+
+@given(st.lists(st.sampled_from([0, 1, 70, LONG - 1, LONG, LONG + 1, 2 * LONG + 7]), max_size=12))
+def test_the_lines_that_are_too_long_are_found(lengths):
+    begins = [sum(lengths[:n]) + n for n in range(len(lengths))]
+    expected = [begin for begin, length in zip(begins, lengths, strict=True) if length > LONG]
+
+    assert list(long_lines(b"".join(b"x" * length + b"\n" for length in lengths))) == expected
 
 
 def test_a_fingerprint_is_of_the_first_line_once_that_is_complete():

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from server.filter import LONGEST_LINE
 from server.records import Position
-from server.source import BLOCK, Claims, Inbox
+from server.source import BLOCK, LONG, Claims, Inbox
 from server.tail import GRACE, OLDER, Tail
 
 
@@ -144,11 +145,129 @@ def test_blocks_are_bounded_and_end_with_a_line(log, jail):
     assert all(block.data.endswith(b"\n") for block in jail.blocks)
 
 
-def test_an_endless_line_comes_in_pieces(log, jail):
-    log.write_bytes(b"x" * (2 * BLOCK + 5) + b"\nshort\n")
+# -- lines without measure -----------------------------------------------------------------------
+
+# A line of which each block that may be read of it holds what looks like a line's beginning.
+FORGED = b"Nov 25 12:00:00 sshd: Failed password for root from 192.0.2.7 " * 16
+ENDLESS = (FORGED + b"x" * (BLOCK // 64)) * 200
+
+
+@pytest.mark.parametrize("length", [LONG + 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, len(ENDLESS)])
+def test_of_a_line_that_is_too_long_nothing_but_the_beginning_is_read(log, jail, caplog, length):
+    log.write_bytes(b"one\n" + ENDLESS[:length] + b"\nshort\n")
+    tail = follow(log, jail)
+    look(tail)
+
+    first, line, *others = jail.text.split(b"\n")
+    assert (first, others) == (b"one", [b"short", b""])
+    assert line[:LONG] == ENDLESS[:LONG]
+    assert 1 == tail.state("sshd").long_lines == caplog.text.count("longer than 64 KiB, at byte 4")
+    assert jail.position.offset == log.stat().st_size
+
+
+def test_a_line_of_the_greatest_length_is_not_too_long(log, jail):
+    log.write_bytes(ENDLESS[:LONG] + b"\n")
+    tail = follow(log, jail)
+    look(tail)
+
+    assert jail.text == ENDLESS[:LONG] + b"\n"
+    assert 0 == tail.state("sshd").long_lines
+
+
+def test_a_line_that_is_too_long_may_come_in_pieces_and_is_read_once(log, jail):
+    tail = follow(log, jail)
+    size = 700_001
+    for begin in range(0, len(ENDLESS), size):
+        with log.open("ab") as file:
+            file.write(ENDLESS[begin : begin + size])
+        look(tail)
+        look(tail)
+    assert jail.lines == ["one", "two"]
+    assert 1 == tail.state("sshd").long_lines  # it is told of before it ends
+
+    append(log, "\nthree\n")
+    look(tail)
+
+    assert [line[:9] for line in jail.lines] == ["one", "two", "Nov 25 12", "three"]
+    assert tail.reads < 40
+    assert 1 == tail.state("sshd").long_lines
+
+
+@pytest.mark.parametrize("written", [LONG + 5, BLOCK, 2 * BLOCK + 3, len(ENDLESS) - 1])
+def test_a_restart_in_the_midst_of_a_line_that_is_too_long_takes_its_rest_for_no_line(
+    log, jail, written
+):
+    with log.open("ab") as file:
+        file.write(ENDLESS[:written])
+    look(follow(log, jail))
+    with log.open("ab") as file:
+        file.write(ENDLESS[written:] + b"\nthree\n")
+
+    look(follow(log, jail))
     look(follow(log, jail))
 
-    assert [len(block.data) for block in jail.blocks] == [BLOCK, BLOCK, 12]
+    assert [line[:9] for line in jail.lines] == ["one", "two", "Nov 25 12", "three"]
+
+
+def test_the_rest_of_a_line_that_was_handed_out_unfinished_is_no_line(log, jail):
+    append(log, "a half line of ")
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    look(tail, 1)
+    log.touch()
+    look(tail, 2)
+    look(tail, 3 + GRACE)
+    assert jail.lines == ["one", "two", "a half line of "]
+    jail.position = Position(*(old.stat().st_dev, old.stat().st_ino), old.stat().st_size)
+
+    append(old, "Failed password for root from 192.0.2.7\nthree\n")
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two", "a half line of three"]
+
+
+def test_what_was_written_of_a_long_line_may_be_taken_back(log, jail):
+    tail = follow(log, jail)
+    with log.open("ab") as file:
+        file.write(ENDLESS[: 3 * BLOCK])
+    look(tail)
+    os.truncate(log, 8)
+    look(tail)
+    append(log, "three\n")
+    look(tail)
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+def test_a_service_may_go_on_where_it_was_in_a_file_that_was_emptied(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    with log.open("r+b") as file:
+        file.truncate(0)
+        file.seek(5 * BLOCK + 11)
+        file.write(b"three\nfour\n")
+    look(tail)
+
+    assert jail.text.replace(b"\0", b"") == b"one\ntwo\nthree\nfour\n"
+    assert 0 == tail.state("sshd").long_lines
+
+
+def test_of_many_lines_that_are_too_long_few_are_told(log, jail, caplog):
+    log.write_bytes((b"x" * (LONG + 1) + b"\n") * 70)
+    tail = follow(log, jail, other := Jail("slow"))
+    look(tail)
+
+    assert 70 == tail.state("slow").long_lines
+    assert 7 == caplog.text.count("has a line longer")
+    assert jail.text == other.text
+
+
+def test_a_line_is_too_long_where_a_filter_would_cut_it():
+    assert LONG == LONGEST_LINE
+
+
+# -- where it begins and ends --------------------------------------------------------------------
 
 
 def test_each_block_says_where_it_begins_and_where_reading_goes_on(log, jail):
