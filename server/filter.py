@@ -135,6 +135,8 @@ class Filter:
         # With few ignoreregexes they are searched in the whole line as well (that is how
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
+        # Whether what a line means may depend on lines long before it.
+        self.remembers = has_many or "mlfid" in names
         self._talks = Conversations()
         self._last_dates: dict[str, float] = {}
         self._max_lines = conf.max_lines

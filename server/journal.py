@@ -27,6 +27,7 @@ log = logging.getLogger("fail2ban.journal")
 
 SYSTEM_ONLY = 4  # a flag: nothing of what users' own services write
 _MOST_ENTRIES = 500  # of a block
+_REMINDER = 2000  # entries before a cursor that a filter sees again that remembers them
 _BREATH = 0.1  # seconds in which entries gather after some were read: a log can be very busy
 _SAFETY = 30.0  # seconds between looks, should the kernel fail to tell
 _POLL = 1.0  # the same where it cannot tell: no inotify instance is left
@@ -198,19 +199,21 @@ class JournalReader:
         cursor: str | None,
         find_time: float,
         deliver: Callable[[JournalBlock], bool],
+        is_reminded: bool = False,
     ) -> None:
         """Say (again) what `jail` follows; it goes on where it is, in the same journal.
 
         `cursor` is where an earlier run of the server got to.  Entries older than `find_time` are
         passed over: they count no more.  `deliver` must not block; it is asked in a thread of the
         reader's, and answers False where the block has no room: it is offered again after `wake`.
+        With `is_reminded` some entries up to `cursor` are handed out once more, as known.
         """
         before = self._followers.get(jail)
         self.unfollow(jail)
         if before is not None and before.source == source:
             cursor = before.cursor or cursor
         self._followers[jail] = _Follower(
-            jail, source, matches, cursor, deliver, lambda: self._clock() - find_time
+            jail, source, matches, cursor, deliver, lambda: self._clock() - find_time, is_reminded
         )
 
     def unfollow(self, jail: str) -> None:
@@ -240,6 +243,7 @@ class _Follower:
         cursor: str | None,
         deliver: Callable[[JournalBlock], bool],
         oldest: Callable[[], float],
+        is_reminded: bool = False,
     ) -> None:
         self.source = source
         self.cursor = cursor  # of the last entry that was delivered
@@ -248,6 +252,7 @@ class _Follower:
         self._matches = matches
         self._deliver = deliver
         self._oldest = oldest
+        self._is_reminded = is_reminded
         self._bell = Bell()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=f"journal:{jail}", daemon=True)
@@ -309,11 +314,32 @@ class _Follower:
         try:
             reader.seek_cursor(self.cursor)
             if reader.get_next() and reader.test_cursor(self.cursor):
+                if self._is_reminded:
+                    self._remind(reader, self.cursor)
                 return
         except (OSError, ValueError):
             pass
         log.info("[%s] the last entry read is gone from the journal; its time counts", self._jail)
         reader.seek_realtime(moment)
+
+    def _remind(self, reader: Any, cursor: str) -> None:
+        """Deliver the entries up to that of `cursor`, where `reader` is, as known."""
+        entry = reader.get_previous(_REMINDER)
+        if not entry:  # there is none before it
+            reader.seek_cursor(cursor)
+            entry = reader.get_next()
+        entries: list[tuple[float, str]] = []
+        while entry:
+            entries.append((entry["__REALTIME_TIMESTAMP"], text_of(entry)))
+            if reader.test_cursor(cursor):
+                break
+            entry = reader.get_next()
+        else:  # somebody takes files away just now
+            reader.seek_cursor(cursor)
+            reader.get_next()
+        if entries:
+            self._insist(JournalBlock(self.source.name, tuple(entries), cursor, is_known=True))
+        self._is_reminded = False
 
     def _hand_on(self, reader: Any) -> bool:
         """Deliver what comes next; False if there is nothing."""
@@ -327,10 +353,15 @@ class _Follower:
             entries.append((entry["__REALTIME_TIMESTAMP"], text_of(entry)))
         if not entries:
             return False
-        block = JournalBlock(self.source.name, tuple(entries), cursor)
+        if not self._insist(JournalBlock(self.source.name, tuple(entries), cursor)):
+            return False
+        self.cursor = cursor
+        return True
+
+    def _insist(self, block: JournalBlock) -> bool:
+        """Deliver `block`, as often as it takes; False if all comes to an end before."""
         while not self._is_stopping:
             if self._deliver(block):
-                self.cursor = cursor
                 return True
             self._bell.wait(_REFUSED)
         return False

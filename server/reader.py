@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from common.options import LogPath
 from server.records import LogBlock, Position
-from server.source import Claims, Inbox, is_compressed, is_rotated_name
+from server.source import Border, Claims, Inbox, is_compressed, is_rotated_name
 from server.source import FileState as FileState
 from server.tail import Tail
 from server.watch import EVERYTHING, Bell, Watcher, places
@@ -96,15 +96,20 @@ class LogReader:
         positions: Mapping[str, Position],
         deliver: Callable[[LogBlock], bool],
         polling: bool = False,
+        border: Border | None = None,
+        reminder: int = 0,
     ) -> None:
         """Say (again) all that `jail` follows.  What it followed before goes on undisturbed.
 
         `positions` are where an earlier run of the server got to.  `deliver` must not block, and not
         call back; it is asked in the reader's thread, and answers False where the block has no room:
         then the same lines are offered again after `wake`.  A block without data tells a position.
+        `border` says what of a file need not be read, in the reader's thread, too.  A jail that is
+        new gets as many bytes before its positions as `reminder` once more, as known.
         """
         known = dict(positions)
-        self._post(lambda: self._follow(jail, logs, known, deliver, polling))
+        inbox = Inbox(jail, deliver, border, reminder)
+        self._post(lambda: self._follow(inbox, logs, known, polling))
 
     def unfollow(self, jail: str) -> None:
         """Once this returns nothing is delivered to `jail` any more."""
@@ -240,18 +245,17 @@ class LogReader:
 
     def _follow(
         self,
-        jail: str,
+        inbox: Inbox,
         logs: tuple[LogPath, ...],
         positions: Mapping[str, Position],
-        deliver: Callable[[LogBlock], bool],
         is_polling: bool,
     ) -> None:
-        subscription = self._jails.get(jail)
+        subscription = self._jails.get(inbox.jail)
         if subscription is None:
-            subscription = _Subscription(Inbox(jail, deliver), logs, positions, is_polling)
-            self._jails[jail] = subscription
+            subscription = _Subscription(inbox, logs, positions, is_polling)
+            self._jails[inbox.jail] = subscription
         else:
-            subscription.inbox.deliver = deliver
+            subscription.inbox.deliver, subscription.inbox.border = inbox.deliver, inbox.border
             subscription.inbox.is_full = False
             subscription.logs, subscription.positions = logs, positions
             subscription.is_polling = is_polling

@@ -33,22 +33,28 @@ class LogBlock:
     """Whole lines of one file, as bytes; all but a cut-off last one end in a line feed.
 
     `start` is where the first byte of `data` stands, `end` where reading goes on.  One without data
-    only tells that position.
+    only tells that position.  What `is_known` was read by an earlier run, and counted; it is there
+    for what one has to remember of it.
     """
 
     path: str
     data: bytes
     start: Position
     end: Position
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class JournalBlock:
-    """Entries of the systemd journal in their order: moment and text; `cursor` is the last one's."""
+    """Entries of the systemd journal in their order: moment and text; `cursor` is the last one's.
+
+    `is_known` as in a `LogBlock`.
+    """
 
     source: str
     entries: tuple[tuple[float, str], ...]
     cursor: str
+    is_known: bool = False
 
 
 _NO_FIELDS: Mapping[str, Any] = MappingProxyType({})

@@ -22,6 +22,7 @@ from server.records import LogBlock, Position
 log = logging.getLogger("fail2ban.source")
 
 BLOCK = 1 << 20  # a block is never longer
+FAR = 16 << 20  # who has more than this to read is catching up
 LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
@@ -134,6 +135,9 @@ class Source:
             raise Overwritten
         return data
 
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        return os.pread(self._fd, length, offset)
+
     def last_line_start(self) -> int:
         """Where the line begins that is being written at the end: the size, if none is."""
         start = max(0, self.size - BLOCK)
@@ -181,7 +185,8 @@ class FileState:
     """How it stands with one followed log of one jail.
 
     `position` is None while nothing is read of it.  A glob that matches nothing is a missing file.
-    `long_lines` is how many lines were met that are longer than `LONG`.
+    `long_lines` is how many lines were met that are longer than `LONG`; `left` how many bytes there
+    are yet to read, out of `total` of all files that are open.
     """
 
     path: str
@@ -190,15 +195,52 @@ class FileState:
     position: Position | None = None
     size: int = 0
     long_lines: int = 0
+    left: int = 0
+    total: int = 0
+
+    @property
+    def progress(self) -> str:
+        """How far a jail is that is catching up; empty where it is not."""
+        return progress(self.left, self.total) if self.left > FAR else ""
+
+
+def progress(left: int, total: int) -> str:
+    return f"{100 * (total - left) // max(total, 1)} % read, {left / (1 << 20):,.0f} MiB left"
+
+
+# From where on a file is to be read that was read up to an offset: (read, offset, size) -> offset.
+Border = Callable[[Callable[[int, int], bytes], int, int], int]
 
 
 class Inbox:
-    """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more."""
+    """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more.
 
-    def __init__(self, jail: str, deliver: Callable[[LogBlock], bool]) -> None:
+    `border` says what of a file need not be read; so many bytes before the position of an earlier
+    run as `reminder` are handed out once more, as known.
+    """
+
+    def __init__(
+        self,
+        jail: str,
+        deliver: Callable[[LogBlock], bool],
+        border: Border | None = None,
+        reminder: int = 0,
+    ) -> None:
         self.jail = jail
         self.deliver = deliver
+        self.border = border
+        self.reminder = reminder
         self.is_full = False
+
+    def begin(self, source: Source, offset: int) -> int:
+        """From where on the jail has to read `source`, which it has read up to `offset`."""
+        if self.border is None or not source.size:
+            return offset
+        try:
+            return max(offset, self.border(source.bytes_at, offset, source.size))
+        except Exception:  # then there is more to read
+            log.exception("[%s] failed to find where to begin in %s", self.jail, source.path)
+            return offset
 
     def offer(self, block: LogBlock) -> bool:
         try:
@@ -258,12 +300,16 @@ class Cursor:
     `seen` is the size at which there was no whole line left, `is_moved` whether the jail was told
     of a place here, `must_tell` that it is to be told even before there is a line.  Of a line longer
     than a block `searched` bytes are known to hold no end, the first `blank` of them being NULs.
+    So many bytes before it as `reminder` are to be handed out as known.  `told` is when it was told
+    how far the jail is that is catching up here, None where it is not.
     """
 
     offset: int = 0
     mark: bytes = b""
     searched: int = 0
     blank: int = 0
+    reminder: int = 0
+    told: float | None = None
     seen: int = -1
     is_moved: bool = False
     must_tell: bool = False

@@ -205,6 +205,8 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
             found.append(("Missing files", missing))
         if cut := [f"{file.path}: {file.long_lines}" for file in files if file.long_lines]:
             found.append(("Lines cut", cut))
+        if far := [f"{file.path}: {file.progress}" for file in files if file.progress]:
+            found.append(("Catching up", far))
     done: list[Any] = [("Currently banned", banned), ("Total banned", banned_ever)]
     if flavour != "short":
         done.append(("Banned IP list", hosts))

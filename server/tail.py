@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from server.records import LogBlock, Position
 from server.source import (
     BLOCK,
+    FAR,
     LONG,
     MARK,
     Claims,
@@ -32,6 +33,7 @@ from server.source import (
     open_copy,
     open_renamed,
     open_rotated_since,
+    progress,
     whole_lines,
 )
 
@@ -40,6 +42,7 @@ log = logging.getLogger("fail2ban.tail")
 GRACE = 300.0  # how long an older file stays quiet before it is let go
 ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
+TELLING = 10.0  # seconds between two words of how far a jail is that is catching up
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
 
@@ -108,7 +111,19 @@ class Tail:
         if held:
             position = held[-1].source.position(held[-1].cursors[jail].offset)
         size = self._current.source.size if self._current else 0
-        return FileState(self.path, self.is_missing, self.problem, position, size, self.long_lines)
+        total = sum(one.source.size for one in held)
+        if self._current and self._current not in held:
+            total += size
+        return FileState(
+            self.path,
+            self.is_missing,
+            self.problem,
+            position,
+            size,
+            self.long_lines,
+            left=max(0, total - sum(one.cursors[jail].offset for one in held)),
+            total=total,
+        )
 
     @property
     def is_over(self) -> bool:
@@ -290,9 +305,14 @@ class Tail:
         handed = self._claims.take(jail, generation.source, self)
         if handed is None:
             return False
-        offset = max(offset, handed)
-        mark = generation.source.mark_at(offset)
-        generation.cursors[jail] = Cursor(offset, mark)
+        source, offset = generation.source, max(offset, handed)
+        begin = self._members[jail].inbox.begin(source, offset)
+        if begin > offset:
+            log.info(
+                "[%s] of %s the first %d MiB are older than findtime, and passed over",
+                jail, source.path, begin >> 20,
+            )  # fmt: skip
+        generation.cursors[jail] = Cursor(begin, source.mark_at(begin))
         return True
 
     def _may_be_copy(self, jail: str, source: Source, now: float) -> bool:
@@ -311,7 +331,7 @@ class Tail:
         """Go on at `position`, which an earlier run of the server left."""
         if generation := next((g for g in self._generations if g.source.is_at(position)), None):
             if self._place(jail, generation, position.offset):
-                generation.cursors[jail].is_moved = True
+                self._go_on(jail, generation, position.offset)
             for later in self._older[self._index(generation) + 1 :]:
                 self._place(jail, later, 0)
         else:
@@ -323,6 +343,13 @@ class Tail:
             else:
                 self._finish_first(jail, position.offset, source, now)
         member.resume, member.is_tail = None, False
+
+    def _go_on(self, jail: str, generation: Generation, offset: int) -> None:
+        """Its cursor is where an earlier run has got to: `offset`, if no less is passed over."""
+        cursor = generation.cursors[jail]
+        cursor.is_moved = True
+        if cursor.offset == offset:
+            cursor.reminder = min(offset, self._members[jail].inbox.reminder)
 
     def _left_behind(self, position: Position) -> Source | None:
         """The file of `position` where it now has another name, or a copy where it was cut."""
@@ -346,8 +373,8 @@ class Tail:
             if generation is None:
                 generation = Generation(one, now, now)
                 self._older.insert(self._rank(one), generation)
-            if self._place(jail, generation, at):
-                generation.cursors[jail].is_moved = one is source
+            if self._place(jail, generation, at) and one is source:
+                self._go_on(jail, generation, at)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -358,6 +385,7 @@ class Tail:
         for generation in self._generations:
             try:
                 is_more |= self._read(generation, behind)
+                self._tell_progress(generation, now)
             except Overwritten:
                 self._start_over(generation, generation.source.size, now)
                 is_more = True
@@ -366,12 +394,27 @@ class Tail:
                 self._say(self._read_problem)
         return is_more
 
+    def _tell_progress(self, generation: Generation, now: float) -> None:
+        """Tell of the jails that have far to go, now and then, and when they are there."""
+        source = generation.source
+        for jail, cursor in generation.cursors.items():
+            left = source.size - cursor.offset
+            if left > FAR and (cursor.told is None or now - cursor.told >= TELLING):
+                log.info("[%s] %s: %s", jail, source.path, progress(left, source.size))
+                cursor.told = now
+            elif cursor.told is not None and cursor.seen == source.size:
+                log.info("[%s] %s: read up to its end", jail, source.path)
+                cursor.told = None
+
     def _read(self, generation: Generation, behind: set[str]) -> bool:
         places: dict[int, list[str]] = {}
         for jail, cursor in generation.cursors.items():
             if self._members[jail].inbox.is_full:
                 behind.add(jail)
             elif jail not in behind and (cursor.must_tell or cursor.seen != generation.source.size):
+                if cursor.reminder and not self._remind(jail, generation):
+                    behind.add(jail)
+                    continue
                 places.setdefault(cursor.offset, []).append(jail)
         is_more = False
         for at, jails in places.items():
@@ -463,6 +506,20 @@ class Tail:
         cursor.offset, cursor.mark = offset, piece.mark
         cursor.is_moved, cursor.must_tell = True, False
         cursor.search_anew()
+        return True
+
+    def _remind(self, jail: str, generation: Generation) -> bool:
+        """Hand out what an earlier run has read last; False if the jail refuses."""
+        source, cursor = generation.source, generation.cursors[jail]
+        begin = cursor.offset - cursor.reminder
+        data = source.read(cursor.offset, cursor.mark, cursor.reminder, -cursor.reminder)
+        start = data.find(b"\n") + 1 if begin else 0
+        data = data[start : whole_lines(data)]
+        end = self._end(jail, generation, cursor.offset)
+        block = LogBlock(self.path, data, source.position(begin + start), end, is_known=True)
+        if data and not self._members[jail].inbox.offer(block):
+            return False
+        cursor.reminder = 0
         return True
 
     def _end(self, jail: str, generation: Generation, offset: int) -> Position:

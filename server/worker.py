@@ -25,12 +25,14 @@ from typing import Any, TypeVar
 from common.errors import CommandError
 from common.logs import say
 from common.options import ActionConf, JailConf
+from server import seek
 from server.action import from_history, render
 from server.actor import Actor
 from server.announce import line_of
+from server.dates import DateDetector
 from server.draft import cache_options
 from server.enforcer import Enforcer
-from server.filter import Filter
+from server.filter import LONGEST_LINE, Filter, encoding_of, line_decoder
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
@@ -52,6 +54,8 @@ from server.records import (
     ShellCommand,
 )
 from server.resolver import Resolver, name_of
+from server.screen import is_plain
+from server.source import Border
 from server.store import Store
 
 log = logging.getLogger("fail2ban.jail")
@@ -60,6 +64,8 @@ _MOST_SAID = 200  # what is told of at once: so many lines of our own log, or or
 _BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
 _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
+_REMINDER = 512 * 1024  # bytes before a position that a filter sees again that remembers lines
+_WINDOWS_BACK = 10  # times `maxlines`: lines that no failure takes stay longer
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
 
 T = TypeVar("T")
@@ -252,7 +258,10 @@ class Worker:
         self._on_time()
 
     def _on_block(self, block: LogBlock | JournalBlock) -> None:
-        self._tell_of(self._filter.failures(block, self._world.clock()))
+        failures = self._filter.failures(block, self._world.clock())
+        if block.is_known:  # what failed there counts already; what is open is known again
+            return
+        self._tell_of(failures)
         if isinstance(block, LogBlock):
             self._positions[block.path] = self._unsaved[block.path] = block.end
         else:
@@ -348,16 +357,17 @@ class Worker:
             [*early, *self._jail.restore(store.bans(name, now), store.failures(name, since), now)]
         )
         self._positions = dict(store.positions(name))
-        self._follow()
+        self._follow(is_reminded=self._filter.remembers)
         log.info("[%s] Jail started", name)
 
-    def _follow(self) -> None:
+    def _follow(self, *, is_reminded: bool = False) -> None:
+        """Have the logs read; with `is_reminded` what was read of them last is seen once more."""
         conf = self._jail.conf
         self._source_problem = ""
         is_going = conf.is_started and not conf.is_idle
         if is_going and conf.backend.lower().startswith("systemd"):
             self._world.reader.unfollow(conf.name)
-            self._follow_journal(conf)
+            self._follow_journal(conf, is_reminded)
             return
         self._world.journal.unfollow(conf.name)
         if not is_going:
@@ -365,9 +375,17 @@ class Worker:
             return
         known = {path: at for path, at in self._positions.items() if isinstance(at, Position)}
         is_polling = conf.backend.lower().startswith("polling")
-        self._world.reader.follow(conf.name, conf.log_paths, known, self.offer, is_polling)
+        self._world.reader.follow(
+            conf.name,
+            conf.log_paths,
+            known,
+            self.offer,
+            is_polling,
+            border_of(conf, self._world.clock),
+            _REMINDER if is_reminded else 0,
+        )
 
-    def _follow_journal(self, conf: JailConf) -> None:
+    def _follow_journal(self, conf: JailConf, is_reminded: bool) -> None:
         try:
             source = source_of(conf.backend)
         except ValueError as error:
@@ -378,7 +396,13 @@ class Worker:
         known = self._positions.get(source.name)
         cursor = known if isinstance(known, str) else None
         self._world.journal.follow(
-            conf.name, source, conf.journal_match, cursor, conf.find_time, self.offer
+            conf.name,
+            source,
+            conf.journal_match,
+            cursor,
+            conf.find_time,
+            self.offer,
+            is_reminded,
         )
 
     def _end(self) -> None:
@@ -497,8 +521,41 @@ def of_filter(conf: JailConf) -> tuple[Any, ...]:
     )
 
 
+def border_of(conf: JailConf, clock: Callable[[], float]) -> Border | None:
+    """What says from where on `conf` needs to read a log; None where only reading tells."""
+    # Of a log in UTF-16 or UTF-32 the beginning tells how to read the rest.
+    if not is_plain(encoding_of(conf.log_encoding)):
+        return None
+    if DateDetector(conf.date_pattern, conf.log_time_zone).takes_now:
+        return None
+    back = _WINDOWS_BACK * conf.max_lines if conf.max_lines > 1 else 0
+
+    def border(read: Callable[[int, int], bytes], offset: int, size: int) -> int:
+        now, decode = clock(), line_decoder(conf.log_encoding)
+        dates = DateDetector(conf.date_pattern, conf.log_time_zone)
+
+        def moment(line: bytes) -> float | None:
+            hit = dates.find(decode(line[:LONGEST_LINE]), now)
+            return None if hit is None else hit.moment
+
+        return seek.border(read, offset, size, moment, now - conf.find_time, back)
+
+    return border
+
+
 def _of_logs(conf: JailConf) -> tuple[Any, ...]:
-    return (conf.log_paths, conf.journal_match, conf.backend, conf.is_idle, conf.is_started)
+    return (
+        conf.log_paths,
+        conf.journal_match,
+        conf.backend,
+        conf.is_idle,
+        conf.is_started,
+        conf.find_time,
+        conf.date_pattern,
+        conf.log_time_zone,
+        conf.log_encoding,
+        conf.max_lines,
+    )
 
 
 def _entries_of(path: str, jail: str) -> list[str]:

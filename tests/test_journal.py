@@ -95,13 +95,17 @@ class Jail:
             self.blocks.append(block)
         return self.has_room
 
-    def follow(self, source, cursor=None, matches=ANY, find_time=600.0):
-        self.reader.follow("ssh", source, matches, cursor, find_time, self.take)
+    def follow(self, source, cursor=None, matches=ANY, find_time=600.0, is_reminded=False):
+        self.reader.follow("ssh", source, matches, cursor, find_time, self.take, is_reminded)
         return self
 
     @property
     def texts(self):
-        return [text.partition(": ")[2] for block in self.blocks for _, text in block.entries]
+        return self.told(is_known=False)
+
+    def told(self, is_known):
+        blocks = [block for block in self.blocks if block.is_known == is_known]
+        return [text.partition(": ")[2] for block in blocks for _, text in block.entries]
 
     @property
     def problem(self):
@@ -479,3 +483,22 @@ def test_fail2ban_regex_says_that_there_is_no_journal(book):
     done = run(sys.executable, ROOT / "fail2ban-regex", log, "sshd", check=False)
 
     assert f"fail2ban-regex: there is no journal file {book.file}\n" == done.stderr
+
+
+@pytest.mark.parametrize("number", [1, 2, 30, 2500])
+def test_entries_that_an_earlier_run_has_read_are_handed_out_as_known(book, jail, number):
+    texts = [f"entry {n}" for n in range(number)]
+    book.write(*texts)
+    jail.follow(book.source)
+    assert jail.sees(*texts)
+    cursor = jail.blocks[-1].cursor
+    jail.stop()
+    jail.blocks.clear()
+    book.write("later", comm="cron")
+    book.write("new")
+
+    jail.follow(book.source, cursor, is_reminded=True)
+
+    assert jail.sees("new")
+    assert texts[-2001:] == jail.told(is_known=True)
+    assert [True, False] == [block.is_known for block in jail.blocks]

@@ -18,7 +18,7 @@ LAYERS = {
         """,
     "server": """
         records
-        zones datestyles dates pattern conversation
+        zones datestyles dates seek pattern conversation
         literals screen lint filter ignore
         counter bantime bans jail
         quoting actionbase actions action steps caller enforcer announce

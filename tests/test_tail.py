@@ -41,7 +41,12 @@ class Jail:
 
     @property
     def text(self):
-        return b"".join(block.data for block in self.blocks)
+        return b"".join(block.data for block in self.blocks if not block.is_known)
+
+    @property
+    def known(self):
+        """What was handed out of that which an earlier run has read."""
+        return b"".join(block.data for block in self.blocks if block.is_known)
 
     @property
     def lines(self):
@@ -265,6 +270,129 @@ def test_of_many_lines_that_are_too_long_few_are_told(log, jail, caplog):
 
 def test_a_line_is_too_long_where_a_filter_would_cut_it():
     assert LONG == LONGEST_LINE
+
+
+# -- what is handed out once more, and what not at all ---------------------------------------------
+
+
+def reminded(reminder):
+    jail = Jail()
+    jail.inbox = Inbox("sshd", jail.take, reminder=reminder)
+    return jail
+
+
+@pytest.mark.parametrize(
+    ("reminder", "known"),
+    [(0, ""), (3, ""), (4, ""), (5, "two\n"), (7, "two\n"), (8, "one\ntwo\n")],
+)
+def test_what_an_earlier_run_read_last_is_handed_out_as_known(log, reminder, known):
+    look(follow(log, first := Jail()))
+    jail = reminded(reminder)
+    jail.position = first.position
+    append(log, "three\n")
+    tail = follow(log, jail)
+    look(tail)
+    append(log, "four\n")
+    look(tail)
+
+    assert jail.known.decode() == known
+    assert jail.lines == ["three", "four"]
+    assert all(block.end.offset >= 8 for block in jail.blocks)
+
+
+def test_a_jail_without_an_earlier_run_is_reminded_of_nothing(log):
+    look(follow(log, jail := reminded(100)))
+
+    assert (jail.known, jail.lines) == (b"", ["one", "two"])
+
+
+def test_what_is_known_waits_for_room_too_and_comes_first(log):
+    look(follow(log, first := Jail()))
+    jail, jail_at = reminded(100), first.position
+    jail.position, jail.has_room = jail_at, False
+    append(log, "three\n")
+    tail = follow(log, jail)
+    look(tail)
+    assert jail.blocks == []
+
+    jail.wake()
+    look(tail)
+
+    assert [block.data for block in jail.blocks] == [b"one\ntwo\n", b"three\n"]
+    assert [block.is_known for block in jail.blocks] == [True, False]
+
+
+def test_what_is_known_is_found_in_a_file_that_was_rotated_meanwhile(log):
+    look(follow(log, first := Jail()))
+    jail = reminded(100)
+    jail.position = first.position
+    append(log, "three\n")
+    renamed(log)
+    log.write_text("new\n")
+    look(follow(log, jail))
+
+    assert (jail.known, jail.lines) == (b"one\ntwo\n", ["three", "new"])
+
+
+def test_what_a_jail_need_not_read_is_passed_over_for_it_alone(log, caplog):
+    caplog.set_level("INFO")
+    one, other = Jail("picky"), Jail("sshd")
+    one.inbox = Inbox("picky", one.take, border=lambda read, offset, size: offset + 4)
+    look(follow(log, one, other))
+
+    assert (one.lines, other.lines) == (["two"], ["one", "two"])
+    assert one.position == other.position
+    assert "[picky] of " in caplog.text
+
+
+def test_a_search_that_fails_costs_nothing_but_time(log, jail, caplog):
+    jail.inbox.border = lambda read, offset, size: 1 // 0
+    look(follow(log, jail))
+
+    assert jail.lines == ["one", "two"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_of_what_is_passed_over_nothing_is_handed_out_as_known(log):
+    look(follow(log, first := Jail()))
+    jail = reminded(100)
+    jail.inbox.border = lambda read, offset, size: size - 5
+    jail.position = first.position
+    append(log, "three\nfour\n")
+    look(follow(log, jail))
+
+    assert (jail.known, jail.lines) == (b"", ["four"])
+
+
+def test_how_far_a_jail_is_that_is_catching_up_is_told_now_and_then(log, jail, caplog):
+    caplog.set_level("INFO")
+    line = b"x" * 1023 + b"\n"
+    log.write_bytes(line * 1024 * 20)
+    tail = follow(log, jail)
+    tail.check(0)
+    assert "0 % read, 20 MiB left" == tail.state("sshd").progress
+    told = []
+    for second in range(30):
+        tail.read(second)
+        told.append(caplog.text.count("MiB left"))
+
+    assert told[0] == 1 and told[10] == 1 and told[-1] == 1
+    assert f"[sshd] {log}: 5 % read, 19 MiB left" in caplog.text
+    assert f"[sshd] {log}: read up to its end" in caplog.text
+    assert "" == tail.state("sshd").progress
+
+
+def test_a_jail_that_is_slow_to_catch_up_is_told_of_again(log, jail, caplog):
+    caplog.set_level("INFO")
+    log.write_bytes((b"x" * 1023 + b"\n") * 1024 * 20)
+    tail = follow(log, jail)
+    tail.check(0)
+    tail.read(0)
+    tail.read(5)
+    assert 1 == caplog.text.count("MiB left")
+    tail.read(10)
+
+    assert f"[sshd] {log}: 15 % read, 17 MiB left" in caplog.text
 
 
 # -- where it begins and ends --------------------------------------------------------------------

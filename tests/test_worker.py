@@ -10,7 +10,7 @@ from server.reader import LogReader
 from server.records import Ban, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
 from server.store import Store
-from server.worker import Worker, World
+from server.worker import Worker, World, border_of
 from tests.support import BOB, EVE, eventually
 
 WALL = ActionConf("wall", {"actionban": "ban <ip>", "actionunban": "unban <ip>"})
@@ -129,6 +129,83 @@ def test_a_restart_restores_bans_and_counts_on(place):
 
     eventually(lambda: {f"ban {EVE}", f"ban {BOB}"} <= set(second.ran))
     assert second.now - now < 60
+
+
+TALK = {
+    "prefregex": r"^ door\[<F-MLFID>\d+</F-MLFID>\]: <F-CONTENT>.+</F-CONTENT>$",
+    "failregex": (r"^<F-NOFAIL>hello</F-NOFAIL> from <HOST>$", r"^refused$"),
+}
+WINDOW = {"max_lines": 3, "failregex": (r"^ hello from <HOST>\n(?:.*\n)*? refused$",)}
+
+
+def door_line(now, text):
+    return time.strftime(f"%Y-%m-%d %H:%M:%S {text}\n", time.localtime(now))
+
+
+def killed_after_position(ssh, path):
+    """Wait until all of `path` is read, have its position saved, and end without a word."""
+    size = path.stat().st_size
+
+    def is_saved():
+        ssh.now += 6  # mere positions are not saved at once
+        ssh.figures()
+        position = ssh.store.positions("ssh").get(str(path))
+        return position and position.offset == size
+
+    eventually(is_saved)
+    ssh.close()
+
+
+@pytest.mark.parametrize("rules", [TALK, WINDOW], ids=["conversation", "window"])
+@pytest.mark.parametrize("is_refused_before", [False, True])
+def test_what_was_said_before_the_server_ended_belongs_to_what_is_said_after(
+    place, tmp_path, rules, is_refused_before
+):
+    log, store = tmp_path / "log", Store(":memory:")
+    store.open()
+    tag = "door[7]: " if rules is TALK else ""
+    options = {"store": store, "max_retry": 9, "log_paths": (LogPath(str(log)),), **rules}
+    first = place(**options)
+    hello, refused = (door_line(first.now, tag + text) for text in (f"hello from {EVE}", "refused"))
+    before = hello + (refused + hello if is_refused_before else "")
+    log.write_text(before)
+    killed_after_position(first, log)
+    assert int(is_refused_before) == len(store.failures("ssh", 0))
+
+    with log.open("a") as file:
+        file.write(refused)
+    second = place(**options)
+
+    eventually(lambda: second.figures()[0] == 1)
+    eventually(lambda: len(store.failures("ssh", 0)) == 1 + is_refused_before)
+    assert {EVE} == {failure.host for failure in store.failures("ssh", 0)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+@pytest.mark.parametrize("pattern", [None, "{NONE}", "^%Y-%m-%d %H:%M:%S"])
+def test_a_search_by_date_is_made_where_dates_can_be_read(encoding, pattern):
+    conf = JailConf("ssh", log_encoding=encoding, date_pattern=pattern)
+    border = border_of(conf, lambda: 1_800_000_000.0)
+
+    if encoding == "utf-16" or pattern == "{NONE}":
+        assert border is None
+        return
+    old, new = (door_line(1_800_000_000.0 - ago, "x" * 1000).encode() for ago in (10**6, 60))
+    log = old * 6000 + new * 100
+    found = border(lambda at, length: log[at : at + length], 0, len(log))
+    assert len(old) * 5800 < found < len(old) * 6000
+
+
+def test_a_big_old_log_is_begun_where_it_matters_and_counted_from_there(place, tmp_path):
+    log = tmp_path / "log"
+    now = time.time()
+    old, new = (door_line(now - ago, f"refused {EVE}") for ago in (10**6, 60))
+    log.write_text(old * 200_000 + new * 3)
+    ssh = place(log_paths=(LogPath(str(log)),), max_retry=9)
+
+    eventually(lambda: ssh.figures()[0] == 3)
+    (file,) = ssh.reader.files("ssh")
+    assert file.position.offset == log.stat().st_size
 
 
 def test_a_ban_is_lifted_when_its_time_is_over(place):
