@@ -35,7 +35,8 @@ _BAN_TIME = {f"bantime.{option.key}": option for option in BAN_TIME_OPTIONS}
 _IGNORE_IP = "ignoreip"
 _SENT = (
     "maxretry", "maxmatches", "findtime", "bantime", *_BAN_TIME, "ignorecommand", "ignoreself",
-    _IGNORE_IP, "ignorecache", "logtimezone", "logencoding",
+    _IGNORE_IP, "ignorecache", "logtimezone", "logencoding", "ipv6prefix", "aggregate",
+    "aggregatetime", "ignoresessions",
 )  # fmt: skip
 _BACKENDS = ("auto", "pyinotify", "polling", "systemd")
 _OLD = ("timeregex", "timepattern", "maxtime")

@@ -16,6 +16,9 @@ _REMEMBERED = 16384
 
 _BITS = {4: 32, 6: 128}
 
+# 4 or 6, prefix length, its first address as a number.
+Network = tuple[int, int, int]
+
 
 @lru_cache(_REMEMBERED)
 def shortest(text: str) -> str | None:
@@ -35,7 +38,7 @@ def number(text: str) -> tuple[int, int] | None:
     return None if address is None else (address.version, int(address))
 
 
-def network(text: str) -> tuple[int, int, int] | None:
+def network(text: str) -> Network | None:
     """The network `text` as (4 or 6, prefix length, its first address as a number), else None.
 
     The length may be written as `/24` or as a netmask, `/255.255.255.0`; a plain address is a
@@ -55,17 +58,67 @@ def network(text: str) -> tuple[int, int, int] | None:
 def shortest_network(text: str) -> str | None:
     """The network `text` in its shortest form, without a length if it is a single address."""
     found = network(text)
-    if found is None:
-        return None
-    version, length, first = found
+    return None if found is None else text_of(found)
+
+
+def text_of(network: Network) -> str:
+    """The shortest text of `network`, without a length if it is a single address."""
+    version, length, first = network
     address = ipaddress.IPv4Address(first) if version == 4 else ipaddress.IPv6Address(first)
     return str(address) if length == _BITS[version] else f"{address}/{length}"
+
+
+def place_of(host: str) -> Network | None:
+    """Where `host`, an address or a network, stands among all addresses; None for another id."""
+    whole = number(host)
+    if whole is not None:
+        return whole[0], _BITS[whole[0]], whole[1]
+    return network(host) if "/" in host else None
+
+
+def is_single(network: Network) -> bool:
+    """Whether `network` is a single address."""
+    return network[1] == _BITS[network[0]]
 
 
 def first_of(version: int, length: int, bits: int) -> int:
     """`bits` with all beyond the first `length` set to nought."""
     rest = _BITS[version] - length
     return bits >> rest << rest
+
+
+def last_of(network: Network) -> int:
+    """The last address of `network` as a number."""
+    version, length, first = network
+    return first | ((1 << (_BITS[version] - length)) - 1)
+
+
+def around(network: Network, length: int) -> Network:
+    """The network of that `length` in which `network`, which is not wider, lies."""
+    version, _, first = network
+    return version, length, first_of(version, length, first)
+
+
+def holds(outer: Network, inner: Network) -> bool:
+    """Whether all of `inner` lies in `outer`."""
+    version, length, first = outer
+    return (
+        version == inner[0] and length <= inner[1] and first_of(version, length, inner[2]) == first
+    )
+
+
+def without(network: Network, hole: Network) -> list[Network]:
+    """The fewest networks that cover all of `network` but `hole`, and nothing else."""
+    if holds(hole, network):
+        return []
+    if not holds(network, hole):
+        return [network]
+    version, length, _ = network
+    # On the way down to the hole, each step leaves the other half.
+    return [
+        (version, deep, first_of(version, deep, hole[2]) ^ (1 << (_BITS[version] - deep)))
+        for deep in range(length + 1, hole[1] + 1)
+    ]
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

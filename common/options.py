@@ -61,6 +61,19 @@ def _number(given: Any) -> int:
         raise ValueError("is not a whole number") from None
 
 
+def _prefix(given: Any) -> int:
+    word = str(given).strip().lower().removeprefix("/")
+    if word in ("off", "no", "false", "none"):
+        return 128
+    try:
+        length = int(word)
+    except ValueError:
+        length = 0
+    if not 16 <= length <= 128:
+        raise ValueError("is no length of a prefix, from 16 to 128, or off")
+    return length
+
+
 def _use_dns(given: Any) -> str:
     if isinstance(given, bool):
         return "yes" if given else "no"
@@ -87,6 +100,7 @@ AMOUNT = Kind("amount", _count(0))
 NUMBER = Kind("number", _number)
 DURATION = Kind("time", _duration, _as_seconds)
 BAN_DURATION = Kind("time", _ban_duration, _as_seconds)
+PREFIX = Kind("16..128|off", _prefix)
 USE_DNS = Kind("yes|warn|no|raw", _use_dns)
 
 
@@ -146,6 +160,11 @@ class JailConf:
     ignore_cache: str | None = option("ignorecache", OPTIONAL_TEXT, None, 'How long answers of ignorecommand are kept: key="<ip>", max-count=100, max-time=5m.')  # fmt: skip
     log_time_zone: str | None = option("logtimezone", OPTIONAL_TEXT, None, "The time zone of dates in the log that name none.")  # fmt: skip
     log_encoding: str = option("logencoding", TEXT, "auto", "The log's encoding; auto is the locale's.")  # fmt: skip
+
+    ipv6_prefix: int = option("ipv6prefix", PREFIX, 128, "The length of the prefix that IPv6 hosts are counted and banned by; off is each address by itself.")  # fmt: skip
+    aggregate: int = option("aggregate", AMOUNT, 0, "How many banned hosts of a network (/24 of IPv4, /56 of IPv6) have all of it banned; 0 is never.", "number")  # fmt: skip
+    aggregate_time: float = option("aggregatetime", DURATION, 86400, "How far apart their bans may have begun.")  # fmt: skip
+    ignore_sessions: bool = option("ignoresessions", SWITCH, False, "Spare addresses from which somebody is logged in now: they are told of, and banned by hand only.", "switch")  # fmt: skip
 
     log_paths: tuple[LogPath, ...] = ()
     actions: tuple[ActionConf, ...] = ()

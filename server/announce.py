@@ -10,7 +10,17 @@ import time
 from functools import lru_cache
 from typing import NamedTuple
 
-from server.records import AlreadyBanned, Enforce, Event, Failure, Ignored, Lift, Order, Prolong
+from server.records import (
+    AlreadyBanned,
+    Enforce,
+    Event,
+    Failure,
+    Ignored,
+    Lift,
+    Order,
+    Prolong,
+    Spared,
+)
 
 INFO, NOTICE = 20, 25
 
@@ -39,6 +49,13 @@ def line_of(jail: str, said: Order | Event) -> Line:
             until = _date(ban.until)
             text = f"[{jail}] Increase Ban {ban.host} ({ban.count} # {ban.seconds:.0f} -> {until})"
             return Line("fail2ban.actions", NOTICE, text)
+        case Spared(host, session):
+            where = "there" if host == session else session
+            text = f"[{jail}] {host} is spared, as somebody is logged in from {where}"
+            return Line("fail2ban.actions", NOTICE, f"{text} (ignoresessions)")
+        case Lift(ban, into) if into:
+            text = f"[{jail}] {ban.host} is shut out with {into} from now on"
+            return Line("fail2ban.actions", INFO, text)
         case Lift(ban):
             return Line("fail2ban.actions", NOTICE, f"[{jail}] Unban {ban.host}")
 

@@ -7,6 +7,7 @@ Looks nothing up: host names and files among the entries are kept apart for some
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 
 from common import address
@@ -25,6 +26,7 @@ class IgnoreList:
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
         self._networks: dict[tuple[int, int], set[int]] = {}
+        self._firsts: dict[int, list[int]] = {}  # of all networks of a version, in order
         self._others: set[str] = set()
         names: dict[str, None] = {}
         files: dict[str, None] = {}
@@ -40,6 +42,10 @@ class IgnoreList:
                 self._others.add(entry.lower())
                 if _NAME.match(entry):
                     names[entry] = None
+        for (version, _), firsts in self._networks.items():
+            self._firsts.setdefault(version, []).extend(firsts)
+        for every in self._firsts.values():
+            every.sort()
         self.names = tuple(names)
         self.files = tuple(files)
 
@@ -50,20 +56,27 @@ class IgnoreList:
         """
         if host.lower() in self._others:
             return True
-        whole = address.number(host)
-        if whole is not None:
-            version, bits = whole
-            longest = 128
-        else:
-            found = address.network(host) if "/" in host else None
-            if found is None:
-                return False
-            version, longest, bits = found
+        found = address.place_of(host)
+        if found is None:
+            return False
+        version, longest, bits = found
         return any(
             address.first_of(version, length, bits) in firsts
             for (of, length), firsts in self._networks.items()
             if of == version and length <= longest
         )
+
+    def meets(self, host: str) -> bool:
+        """Whether any address of `host`, which may be a network, is to be left alone."""
+        if self.covers(host):
+            return True
+        found = address.place_of(host)
+        if found is None:
+            return False
+        # Of two networks one lies in the other, or they have nothing in common.
+        firsts = self._firsts.get(found[0], [])
+        at = bisect_left(firsts, found[2])
+        return at < len(firsts) and firsts[at] <= address.last_of(found)
 
     def and_also(self, entries: Iterable[str]) -> IgnoreList:
         """This list with more entries: what names and files stood for."""

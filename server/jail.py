@@ -6,15 +6,18 @@ Knows no log file, no command and no clock: moments come in as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from common.address import holds, place_of
 from common.options import JailConf
 from server.bans import BanList
 from server.bantime import length_of
 from server.counter import FailureCounter
 from server.ignore import IgnoreList
+from server.networks import counted_as, group_of, network_for, parts_from, remains, single_of
+from server.pardons import Pardons
 from server.records import (
     AlreadyBanned,
     Ban,
@@ -26,11 +29,13 @@ from server.records import (
     Order,
     Position,
     Progress,
+    Spared,
 )
 
 _REMEMBERED = 4096  # hosts of which is known whether they are ignored
 # A log's clock may be ahead of ours by so much; a failure from further ahead counts as one of now.
 _AHEAD = 60.0
+_SPARED = (86400.0, 100)  # who was spared is told for so many seconds, and so many of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,14 @@ class Help:
     """What a jail asks of the world, handed in: for its decisions and nothing else.
 
     `earlier_bans(host, jail or None for all)` tells how many bans a host has had; `is_ignored`
-    whether the jail's ignorecommand says so of a failure; `chance` is a number from 0 to 1.
+    whether the jail's ignorecommand says so of a failure; `chance` is a number from 0 to 1;
+    `sessions` are the addresses from which somebody is logged in now.
     """
 
     earlier_bans: Callable[[str, str | None], int] = lambda host, jail: 0
     is_ignored: Callable[[Failure], bool] = lambda failure: False
     chance: Callable[[], float] = lambda: 0.0
+    sessions: Callable[[], Collection[str]] = tuple
 
 
 @dataclass(slots=True)
@@ -78,6 +85,8 @@ class Jail:
         self.total_failed = 0
         self.total_banned = 0
         self._help = help or Help()
+        self._pardons = Pardons()
+        self._spared: dict[str, float] = {}
         self._ignore(IgnoreList(conf.ignore_ip))
         self._changes = _Changes()
 
@@ -89,22 +98,26 @@ class Jail:
             failure = failure._replace(when=now)
         if failure.when < now - self.conf.find_time:
             return []
+        if self._pardons and self._pardons.forgive(failure.host, failure.when):
+            return []
         if why := self._why_ignored(failure):
             return [Ignored(failure.host, why)]
         self.total_failed += failure.attempts
         said: list[Order | Event] = [failure]
-        self._changes.failed.setdefault(failure.host, []).append(failure)
-        if self.failures.add(failure) >= self.conf.max_retry:
-            said += self._convict(failure.host, now)
+        counted = self._as_counted(failure)
+        self._changes.failed.setdefault(counted.host, []).append(counted)
+        if self.failures.add(counted) >= self.conf.max_retry:
+            said += self._convict(counted.host, now)
         return said
 
     def on_time(self, now: float) -> list[Order]:
         """Lift the bans that are over by `now`, and forget failures that no longer count."""
         self.failures.drop_older_than(now - self.conf.find_time)
-        over = self.bans.take_over(now)
-        for ban in over:
-            self._changes.lift(ban.host)
-        return [Lift(ban) for ban in over]
+        self._pardons.drop_older_than(now - self.conf.find_time)
+        orders: list[Order] = []
+        for ban in self.bans.take_over(now):
+            orders += self._exchange(ban, ban.parts, now)
+        return orders
 
     @property
     def next_moment(self) -> float:
@@ -115,9 +128,10 @@ class Jail:
         """The clock was stepped: the bans that began at `since` or later keep their length."""
         for ban in self.bans:
             if ban.since >= since:
-                moved = replace(ban, since=ban.since + step)
+                moved = _moved(ban, step, since)
                 self.bans.put(moved)
                 self._changes.ban(moved)
+        self._pardons.follow_clock(step)
 
     def is_ignored(self, failure: Failure) -> bool:
         """Whether `failure` would count for nothing."""
@@ -125,43 +139,46 @@ class Jail:
 
     # -- what people ask for -----------------------------------------------------------------------
 
-    def ban(self, host: str, now: float, failures: tuple[Failure, ...] = ()) -> list[Order]:
-        """Shut `host` out, whoever says so; nothing to do if it is already."""
-        if host in self.bans:
+    def ban(self, host: str, now: float) -> list[Order]:
+        """Shut `host` out, as somebody says so; nothing to do if it is already."""
+        self._spared.pop(host, None)
+        around = self.bans.covering(host)
+        if around is None:
+            return self._shut_out(self._sentence(host, now, ()))
+        if around.host == host or any(part.host == host for part in around.parts):
             return []
-        earlier = self._earlier_bans(host)
-        length = length_of(
-            self.conf.ban_time, earlier, self.conf.ban_time_extra, self._help.chance()
-        )
-        lines = [line for failure in failures for line in failure.lines]
-        ban = Ban(
-            jail=self.conf.name,
-            host=host,
-            since=now,
-            seconds=length,
-            matches=tuple(lines[-self.conf.max_matches :]) if self.conf.max_matches else (),
-            failures=sum(failure.attempts for failure in failures),
-            count=earlier + 1,
-            fields=_merged(failure.fields for failure in failures),
-        )
-        self.bans.put(ban)
-        self.total_banned += 1
-        self._changes.ban(ban)
-        return [Enforce(ban)]
+        return [self._keep_in(around, self._sentence(host, now, ()))]
 
-    def unban(self, host: str) -> list[Order]:
-        """Let `host` in again, and forget its failures; an empty list if it was not shut out."""
-        if self.failures.take(host):
-            self._changes.settle(host)
-        ban = self.bans.take(host)
-        if ban is None:
-            return []
-        self._changes.lift(host)
-        return [Lift(ban)]
+    def unban(self, host: str, now: float) -> list[Order]:
+        """Let `host`, an address or a network, in again, and forget what it did until `now`.
 
-    def unban_all(self) -> list[Order]:
+        An empty list if it was not shut out.  Of a network's ban all stays that has nothing to do with
+        `host` (see `networks.remains`).
+        """
+        self._pardons.pardon(host, now)
+        self._forget(host)
+        self._changes.lift(host)  # in the store, too, where it may wait to be restored
+        orders: list[Order] = []
+        for ban in self.bans.meeting(host):
+            orders += self._exchange(self.bans.take(ban.host) or ban, remains(ban, host), now)
+        if self.conf.aggregate:
+            self._spend(host)
+        return orders
+
+    def unban_all(self, now: float) -> list[Order]:
         """Let everybody in again."""
-        return [order for ban in self.bans for order in self.unban(ban.host)]
+        self._pardons.pardon_all(now)
+        self._spared.clear()
+        orders: list[Order] = []
+        for ban in self.bans:
+            if self.failures.take(ban.host):
+                self._changes.settle(ban.host)
+            orders += self._exchange(self.bans.take(ban.host) or ban, (), now)
+        return orders
+
+    def spared(self, now: float) -> list[str]:
+        """Who would be shut out, were nobody logged in from there."""
+        return [host for host, moment in self._spared.items() if moment > now - _SPARED[0]]
 
     def change(self, conf: JailConf) -> None:
         """Go on by the rules of `conf`; who is shut out stays so."""
@@ -169,24 +186,43 @@ class Jail:
         self.failures.change(conf.max_retry, conf.find_time)
         self._ignore(IgnoreList(conf.ignore_ip))
 
+    def spare_ignored(self, now: float) -> list[Order]:
+        """Split the bans of networks in which an address is ignored by now."""
+        orders: list[Order] = []
+        for ban in self.bans.networks():
+            if (ban.is_merged or ban.failures) and self._ignored.meets(ban.host):
+                single = single_of(ban)
+                stay = [*ban.parts, *((single,) if single and not ban.is_merged else ())]
+                stay = [each for each in stay if not self._ignored.meets(each.host)]
+                orders += self._exchange(self.bans.take(ban.host) or ban, stay, now)
+        return orders
+
     def ignore_also(self, hosts: Iterable[str]) -> None:
         """Ignore `hosts`, too: this machine's own, and what names and files among the ignored say."""
         self._ignore(self._ignored.and_also(hosts))
 
     # -- across restarts ---------------------------------------------------------------------------
 
-    def restore(self, bans: Iterable[Ban], failures: Iterable[Failure], now: float) -> list[Order]:
-        """Take up what an earlier run has left."""
+    def restore(
+        self,
+        bans: Iterable[Ban],
+        failures: Iterable[Failure],
+        now: float,
+        lifted: Mapping[str, float] | None = None,
+    ) -> list[Order]:
+        """Take up what an earlier run has left; `lifted` is what was let in by hand, and when."""
         orders: list[Order] = []
-        for failure in failures:
-            if failure.when >= now - self.conf.find_time:
-                self.failures.add(failure)
         for ban in bans:
-            if ban.until > now and ban.host not in self.bans and not self._ignored.covers(ban.host):
-                self.bans.put(ban)
-                self.total_banned += 1
-                orders.append(Enforce(ban, restored=True))
-        return orders
+            for left in self._unpardoned(ban):
+                if left.until > now and not self._ignored.covers(left.host):
+                    orders += self._take_up(left)
+        self._pardons.take_up(lifted or {})
+        for failure in failures:
+            if failure.when < now - self.conf.find_time:
+                continue
+            if not self._pardons.forgive(failure.host, failure.when):
+                self.failures.add(self._counted_anew(failure))
+        return [*orders, *self.spare_ignored(now)]
 
     def take_progress(self, positions: Mapping[str, Position | str]) -> Progress:
         """What changed since the last call, with how far the logs have been read by then."""
@@ -202,16 +238,173 @@ class Jail:
 
     # ----------------------------------------------------------------------------------------------
 
+    def _as_counted(self, failure: Failure) -> Failure:
+        """`failure` as one of what is banned for it: an address, or the prefix that it lies in."""
+        seen = str(failure.fields.get("seen") or "")
+        # One of an earlier run may have been counted by another prefix.
+        address = seen if "/" in failure.host and seen else failure.host
+        host = self._counted_host(address)
+        if host == failure.host:
+            return failure
+        fields = failure.fields if host == address else {**failure.fields, "seen": address}
+        return failure._replace(host=host, fields=fields)
+
+    def _counted_host_of(self, address: str) -> str:
+        host = counted_as(address, self.conf.ipv6_prefix)
+        return address if host != address and self._ignored.meets(host) else host
+
+    def _counted_anew(self, failure: Failure) -> Failure:
+        """A failure of an earlier run, kept in the store as it is counted now."""
+        counted = self._as_counted(failure)
+        if counted.host != failure.host:
+            self._changes.settle(failure.host)
+            self._changes.failed.setdefault(counted.host, []).append(counted)
+        return counted
+
     def _convict(self, host: str, now: float) -> list[Order | Event]:
         failures = self.failures.take(host)
         self._changes.settle(host)
-        if host in self.bans:
+        if self.bans.covering(host) is not None:
             return [AlreadyBanned(host)]
-        return [*self.ban(host, now, failures)]
+        if session := self._session_in(host):
+            self._spared.pop(host, None)
+            self._spared[host] = now
+            if len(self._spared) > _SPARED[1]:
+                del self._spared[next(iter(self._spared))]
+            return [Spared(host, session)]
+        orders = self._shut_out(self._sentence(host, now, failures))
+        return [*orders, *self._shut_out_network(host, now)]
+
+    def _session_in(self, host: str) -> str:
+        """The address of somebody who is logged in from `host`, which may be a network."""
+        place = place_of(host) if self.conf.ignore_sessions else None
+        if place is not None:
+            for session in self._help.sessions():
+                other = place_of(session)
+                if other is not None and holds(place, other):
+                    return session
+        return ""
+
+    def _sentence(self, host: str, now: float, failures: tuple[Failure, ...]) -> Ban:
+        """The ban that `host` deserves."""
+        earlier = self._earlier_bans(host)
+        length = length_of(
+            self.conf.ban_time, earlier, self.conf.ban_time_extra, self._help.chance()
+        )
+        lines = [line for failure in failures for line in failure.lines]
+        return Ban(
+            jail=self.conf.name,
+            host=host,
+            since=now,
+            seconds=length,
+            matches=self._last(lines),
+            failures=sum(failure.attempts for failure in failures),
+            count=earlier + 1,
+            fields=_merged(failure.fields for failure in failures),
+        )
+
+    def _last(self, lines: list[str]) -> tuple[str, ...]:
+        return tuple(lines[-self.conf.max_matches :]) if self.conf.max_matches else ()
+
+    def _shut_out_network(self, host: str, now: float) -> list[Order]:
+        """Shut out the network of `host`, just banned, if enough others of it were lately."""
+        group = group_of(host) if self.conf.aggregate else None
+        if group is None:
+            return []
+        begun = now - self.conf.aggregate_time
+        counting = [
+            ban for ban in self.bans.within(group) if ban.since >= begun and not ban.is_spent
+        ]
+        network = network_for(host, counting, self.conf.aggregate, self._may_ban)
+        if network is None:
+            return []
+        inside = sorted(self.bans.within(network), key=lambda ban: ban.since)
+        ban = replace(
+            self._sentence(network, now, ()),
+            failures=sum(each.failures for each in inside),
+            matches=self._last([line for each in inside for line in each.matches]),
+            is_merged=True,
+        )
+        return self._shut_out(ban)
+
+    def _may_ban(self, network: str) -> bool:
+        return not self._ignored.meets(network) and not self._session_in(network)
+
+    def _shut_out(self, ban: Ban, *, restored: bool = False) -> list[Order]:
+        """Have `ban` stand, and stand in for those of hosts in its network."""
+        inside = self.bans.within(ban.host)
+        if inside:
+            ban = replace(ban, parts=(*ban.parts, *parts_from(inside)))
+        for each in inside:
+            self.bans.take(each.host)
+            self._changes.lift(each.host)
+        self.bans.put(ban)
+        self.total_banned += 1
+        if inside or not restored:
+            self._changes.ban(ban)
+        return [Enforce(ban, restored), *(Lift(each, into=ban.host) for each in inside)]
+
+    def _keep_in(self, around: Ban, ban: Ban) -> Order:
+        """Have `around`, the ban of a network, stand in for `ban`, too."""
+        wider = replace(around, parts=(*around.parts, ban))
+        self.bans.put(wider)
+        self._changes.ban(wider)
+        self._changes.ban(ban)
+        self._changes.lift(ban.host)
+        return Lift(ban, into=around.host)
+
+    def _take_up(self, ban: Ban) -> list[Order]:
+        """Have a ban of an earlier run stand."""
+        around = self.bans.covering(ban.host)
+        if around is None:
+            return self._shut_out(ban, restored=True)
+        known = {around.host, *(part.host for part in around.parts)}
+        return [] if ban.host in known else [self._keep_in(around, ban)]
+
+    def _exchange(self, gone: Ban, stay: Iterable[Ban], now: float) -> list[Order]:
+        """Lift `gone`, which has been taken out, and have those of `stay` stand that still run."""
+        stay = [each for each in stay if each.until > now]
+        self._changes.lift(gone.host)
+        for each in stay:
+            self.bans.put(each)
+            self._changes.ban(each)
+        kept = {each.host for each in _all_in(stay)}
+        if any(part.host in kept for part in gone.parts):
+            gone = replace(gone, parts=tuple(p for p in gone.parts if p.host not in kept))
+        # Those that stay are shut out by themselves before the wall around them falls.
+        return [*(Enforce(each, restored=True) for each in stay), Lift(gone)]
+
+    def _unpardoned(self, ban: Ban) -> tuple[Ban, ...]:
+        """What is left of a ban, to be taken up, after what was let in since it began."""
+        left: tuple[Ban, ...] = (ban,)
+        for host in self._pardons.since(ban.since, ban.host) if self._pardons else ():
+            left = tuple(rest for each in left for rest in remains(each, host))
+        return left
+
+    def _forget(self, host: str) -> None:
+        """Forget what `host`, or anybody in it, has done."""
+        self._spared.pop(host, None)
+        hosts = {host, self._counted_host(host)}
+        if "/" in host and (place := place_of(host)) is not None:
+            everybody = {failure.host for failure in self.failures.everything()}
+            hosts |= {one for one in everybody if (at := place_of(one)) and holds(place, at)}
+        for one in hosts:
+            if self.failures.take(one):
+                self._changes.settle(one)
+
+    def _spend(self, host: str) -> None:
+        """Once `host` was let in, it takes others than those banned by now to have it shut out."""
+        group = group_of(host)
+        for ban in self.bans.within(group) if group else ():
+            if not ban.is_spent:
+                spent = replace(ban, is_spent=True)
+                self.bans.put(spent)
+                self._changes.ban(spent)
 
     def _ignore(self, hosts: IgnoreList) -> None:
         self._ignored = hosts
         self._is_covered = lru_cache(_REMEMBERED)(hosts.covers)
+        self._counted_host = lru_cache(_REMEMBERED)(self._counted_host_of)
 
     def _why_ignored(self, failure: Failure) -> str:
         if self._is_covered(failure.host):
@@ -231,3 +424,15 @@ def _merged(fields: Iterable[Mapping[str, object]]) -> Mapping[str, object]:
     for one in fields:
         merged.update(one)
     return merged
+
+
+def _moved(ban: Ban, step: float, since: float) -> Ban:
+    """`ban` as begun `step` later, with those of its parts that began at `since` or after."""
+    parts = tuple(_moved(p, step, since) if p.since >= since else p for p in ban.parts)
+    return replace(ban, since=ban.since + step, parts=parts)
+
+
+def _all_in(bans: Iterable[Ban]) -> Iterator[Ban]:
+    for ban in bans:
+        yield ban
+        yield from _all_in(ban.parts)

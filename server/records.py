@@ -97,6 +97,9 @@ class Ban:
     failures: int = 0
     count: int = 1
     fields: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[Ban, ...] = ()
+    is_merged: bool = False
+    is_spent: bool = False
 
     @property
     def until(self) -> float:
@@ -123,9 +126,13 @@ class Prolong:
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """Order: let `ban.host` in again."""
+    """Order: let `ban.host` in again, with those of its parts that `ban` still names.
+
+    Where `into` names the ban of a network, that one stands in for it: the host stays shut out.
+    """
 
     ban: Ban
+    into: str = ""
 
 
 Order = Enforce | Prolong | Lift
@@ -146,7 +153,15 @@ class AlreadyBanned:
     host: str
 
 
-Event = Failure | Ignored | AlreadyBanned
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A host failed enough to be shut out, but is not, as `session`, somebody logged in, is of it."""
+
+    host: str
+    session: str
+
+
+Event = Failure | Ignored | AlreadyBanned | Spared
 
 
 @dataclass(frozen=True, slots=True)

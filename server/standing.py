@@ -15,7 +15,7 @@ from common.commands import Given
 from common.options import BAN_DURATION
 from server.handlers import handles
 from server.jail import Jail
-from server.records import Failure, Order
+from server.records import Failure, Lift, Order
 
 if TYPE_CHECKING:
     from server.server import Server
@@ -46,8 +46,8 @@ def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
 
     def ban(jail: Jail, now: float) -> tuple[list[Order], int]:
-        orders = [order for host in hosts for order in jail.ban(host, now)]
-        return orders, len(orders)
+        every = [orders for host in hosts if (orders := jail.ban(host, now))]
+        return [order for orders in every for order in orders], len(every)
 
     return _ordered(server, [given["jail"][0]], ban)[0]
 
@@ -56,20 +56,24 @@ def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
 def _unban(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
     jails = [given["jail"][0]]
-    (lifted,) = _ordered(server, jails, lambda jail, now: _unban_hosts(jail, hosts))
-    absent = [host for host in hosts if host not in lifted]
+    (lifted,) = _ordered(server, jails, lambda jail, now: _unban_hosts(jail, hosts, now))
+    absent = [host for host in hosts if not lifted[host]]
     if absent and given["--report-absent"]:
         raise ValueError(f"not banned: {absent!r}")
-    return len(lifted)
+    return sum(lifted.values())
 
 
-def _unban_hosts(jail: Jail, hosts: Sequence[str]) -> tuple[list[Order], list[str]]:
-    orders = [order for host in hosts for order in jail.unban(host)]
-    return orders, [order.ban.host for order in orders]
+def _unban_hosts(
+    jail: Jail, hosts: Sequence[str], now: float
+) -> tuple[list[Order], dict[str, int]]:
+    """The orders to let `hosts` in, and how many bans were lifted for each."""
+    every = {host: jail.unban(host, now) for host in hosts}
+    lifted = {host: sum(isinstance(one, Lift) for one in orders) for host, orders in every.items()}
+    return [order for orders in every.values() for order in orders], lifted
 
 
 def lift_all(jail: Jail, now: float) -> tuple[list[Order], int]:
-    orders = jail.unban_all()
+    orders = jail.unban_all(now)
     return orders, len(orders)
 
 
@@ -81,8 +85,8 @@ def _unban_all_everywhere(server: Server, given: Given, words: Sequence[Any]) ->
 @handles("unban <ip>...")
 def _unban_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
-    every = _ordered(server, server.names(), lambda jail, now: _unban_hosts(jail, hosts))
-    return sum(len(lifted) for lifted in every)
+    every = _ordered(server, server.names(), lambda jail, now: _unban_hosts(jail, hosts, now))
+    return sum(sum(lifted.values()) for lifted in every)
 
 
 @handles("set <jail> attempt <ip> [<text>...]")
@@ -99,11 +103,17 @@ def _attempt(server: Server, given: Given, words: Sequence[Any]) -> Any:
 
 @handles("get <jail> banned", "get <jail> banned <ip>...")
 def _banned_in(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    hosts = server.worker(given["jail"][0]).ask(_hosts)
+    worker = server.worker(given["jail"][0])
     if not given.get("ip"):
-        return hosts
-    found = [1 if _host(host) in hosts else 0 for host in given["ip"]]
+        return worker.ask(_hosts)
+    hosts = [_host(host) for host in given["ip"]]
+    found = [1 if is_banned else 0 for is_banned in worker.ask(lambda jail: _are_banned(jail, hosts))]
     return found if len(found) > 1 else found[0]
+
+
+def _are_banned(jail: Jail, hosts: Sequence[str]) -> list[bool]:
+    """Whether each of `hosts` is shut out, by itself or with a network."""
+    return [jail.bans.covering(host) is not None for host in hosts]
 
 
 @handles("get <jail> banip [<separator>]", "get <jail> banip --with-time")
@@ -135,10 +145,12 @@ def _banned(server: Server, given: Given, words: Sequence[Any]) -> Any:
 
 @handles("banned <ip>...")
 def _banned_where(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    banned = {name: set(server.worker(name).ask(_hosts)) for name in server.names()}
-    return [
-        [name for name, hosts in banned.items() if _host(host) in hosts] for host in given["ip"]
-    ]
+    hosts = [_host(host) for host in given["ip"]]
+    banned = {
+        name: server.worker(name).ask(lambda jail: _are_banned(jail, hosts))
+        for name in server.names()
+    }
+    return [[name for name, found in banned.items() if found[at]] for at in range(len(hosts))]
 
 
 # -- status ----------------------------------------------------------------------------------------------
@@ -186,11 +198,13 @@ def _flavour(server: Server, given: Given) -> str:
 def _status_of(server: Server, name: str, flavour: str) -> Any:
     conf, worker = server.conf(name), server.worker(name)
 
-    def figures(jail: Jail) -> tuple[int, int, int, int, list[str]]:
+    def figures(jail: Jail) -> tuple[int, int, int, int, list[str], list[str]]:
         hosts = _hosts(jail) if flavour != "short" else []
-        return len(jail.failures), jail.total_failed, len(jail.bans), jail.total_banned, hosts
+        spared = jail.spared(server.now())
+        figures = len(jail.failures), jail.total_failed, len(jail.bans), jail.total_banned
+        return *figures, hosts, spared
 
-    failed, failed_ever, banned, banned_ever, hosts = worker.ask(figures)
+    failed, failed_ever, banned, banned_ever, hosts, spared = worker.ask(figures)
     if flavour == "stats":
         backend = conf.backend.lower()
         backend = "pyinotify" if backend == "auto" else backend
@@ -215,6 +229,8 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
         for index, title in enumerate(("ASN", "Country", "RIR")):
             known = sorted({origin[index] for origin in every})
             done.append((f"Banned {title} list", known))
+    if spared:
+        done.append(("Spared, as logged in", spared))
     if problems := worker.problems:
         done.append(("Problems", list(problems)))
     return [("Filter", found), ("Actions", done)]

@@ -206,6 +206,10 @@ class Store:
         """The failures from `since` on that still count, in the order in which they were saved."""
         return self._answer([], lambda tables: tables.failures(jail, since))
 
+    def lifted(self, jail: str, since: float) -> dict[str, float]:
+        """Hosts that `jail` let in from `since` on, before their ban was over, and when."""
+        return self._answer({}, lambda tables: tables.lifted(jail, since))
+
     def history(self, host: str, jail: str | None = None) -> tuple[int, float]:
         """How many bans `host` has had, in `jail` or in all, and when the last began (0: never).
 
@@ -237,6 +241,8 @@ class Store:
         change.positions.update(progress.positions)
 
     def _bounded(self, ban: Ban) -> Ban:
+        if ban.parts:
+            ban = replace(ban, parts=tuple(map(self._bounded, ban.parts)))
         if len(ban.matches) <= self.max_matches:
             return ban
         return replace(ban, matches=ban.matches[-self.max_matches :] if self.max_matches else ())

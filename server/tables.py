@@ -149,17 +149,29 @@ class Tables:
         """Drop what is older; the hosts of which no ban is left.
 
         A host's bans stay as long as one of them ended after `before`, or has not ended: they
-        decide how long its next one is.
+        decide how long its next one is.  So do those of hosts that a network's ban stands in for.
         """
         with self._transaction():
-            gone = self._db.execute(
-                f"SELECT host FROM ban GROUP BY host HAVING max({_END}) < ?", (before,)
-            ).fetchall()
+            parts = self._parts(before)
+            gone = [
+                (host,)
+                for (host,) in self._db.execute(
+                    f"SELECT host FROM ban GROUP BY host HAVING max({_END}) < ?", (before,)
+                )
+                if host not in parts
+            ]
             self._db.executemany("DELETE FROM ban WHERE host = ?", gone)
             for (jail,) in self._db.execute("SELECT DISTINCT jail FROM failure").fetchall():
                 limit = failures_before.get(_text(jail), before)
                 self._db.execute("DELETE FROM failure WHERE jail = ? AND moment < ?", (jail, limit))
         return [_text(host) for (host,) in gone]
+
+    def _parts(self, before: float) -> set[str]:
+        """The hosts that the bans of networks which ended after `before` stand in for."""
+        rows = self._db.execute(
+            f"SELECT data FROM ban WHERE instr(host, '/') AND {_END} >= ?", (before,)
+        )
+        return {host for (data,) in rows for host in _hosts_in(json.loads(data))}
 
     def moved_into_memory(self) -> Tables:
         """All there is, in no file any more; this one is closed."""
@@ -268,6 +280,15 @@ class Tables:
             (_key(host),),
         )
         return [_ban_of_row(_text(jail), *row) for jail, *row in rows]
+
+    def lifted(self, jail: str, since: float) -> dict[str, float]:
+        """The hosts let in from `since` on, before their ban was over, and when."""
+        rows = self._db.execute(
+            "SELECT host, ended FROM ban WHERE jail = ? AND ended >= ?"
+            " AND (seconds < 0 OR ended < since + seconds) ORDER BY ended",
+            (_key(jail), since),
+        )
+        return {_text(host): ended for host, ended in rows}
 
     def failures(self, jail: str, since: float) -> list[Failure]:
         """The counted failures from `since` on, in the order in which they were saved."""
@@ -427,17 +448,69 @@ _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 def _row_of_ban(ban: Ban, total: int) -> tuple[Any, ...]:
     seconds = -1.0 if math.isinf(ban.seconds) else max(ban.seconds, 0.0)
-    data = _json({"matches": ban.matches, "fields": dict(ban.fields)})
+    data = _json(_data_of_ban(ban))
     return _key(ban.jail), _key(ban.host), ban.since, seconds, ban.failures, ban.count, total, data
+
+
+def _data_of_ban(ban: Ban) -> dict[str, Any]:
+    """What of a ban has no column of its own; what is as in most is left out."""
+    data: dict[str, Any] = {"matches": ban.matches, "fields": dict(ban.fields)}
+    if ban.parts:
+        data["parts"] = [
+            {
+                "host": part.host,
+                "since": part.since,
+                "seconds": -1.0 if math.isinf(part.seconds) else part.seconds,
+                "failures": part.failures,
+                "count": part.count,
+                **_data_of_ban(part),
+            }
+            for part in ban.parts
+        ]
+    if ban.is_merged:
+        data["is_merged"] = True
+    if ban.is_spent:
+        data["is_spent"] = True
+    return data
+
+
+def _hosts_in(data: Mapping[str, Any]) -> Iterator[str]:
+    for part in data.get("parts", ()):
+        yield part["host"]
+        yield from _hosts_in(part)
 
 
 def _ban_of_row(
     jail: str, host: str | bytes, since: float, seconds: float, failures: int, count: int, data: str
 ) -> Ban:
-    more = json.loads(data)
-    length = math.inf if seconds < 0 else seconds
-    matches = tuple(more["matches"])
-    return Ban(jail, _text(host), since, length, matches, failures, count, more["fields"])
+    return _ban_of(jail, _text(host), since, seconds, failures, count, json.loads(data))
+
+
+def _ban_of(
+    jail: str,
+    host: str,
+    since: float,
+    seconds: float,
+    failures: int,
+    count: int,
+    more: Mapping[str, Any],
+) -> Ban:
+    return Ban(
+        jail,
+        host,
+        since,
+        math.inf if seconds < 0 else seconds,
+        tuple(more["matches"]),
+        failures,
+        count,
+        more["fields"],
+        tuple(
+            _ban_of(jail, p["host"], p["since"], p["seconds"], p["failures"], p["count"], p)
+            for p in more.get("parts", ())
+        ),
+        more.get("is_merged", False),
+        more.get("is_spent", False),
+    )
 
 
 def _ban_of_old_row(

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
@@ -76,6 +76,7 @@ class World:
     """What a jail's threads touch of the world, handed in.
 
     `uptime` counts seconds evenly, however often the clock is set; None where nobody sets it.
+    `sessions` are the addresses from which somebody is logged in.
     """
 
     clock: Callable[[], float]
@@ -85,6 +86,7 @@ class World:
     run: Callable[[ShellCommand], Result]
     journal: JournalReader = field(default_factory=JournalReader)
     uptime: Callable[[], float] | None = None
+    sessions: Callable[[], Collection[str]] = tuple
 
 
 class Worker:
@@ -94,7 +96,9 @@ class Worker:
         self.problem = ""
         self._source_problem = ""  # of what is to be read
         self._world = world
-        self._jail = Jail(conf, Help(self._earlier_bans, self._is_ignored, random.random))
+        self._jail = Jail(
+            conf, Help(self._earlier_bans, self._is_ignored, random.random, world.sessions)
+        )
         self._filter = filter
         self._actor: Actor | None = None
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -333,6 +337,7 @@ class Worker:
         self._filter = filter or self._filter
         self._jail.change(conf)
         self._ignore_more()
+        self._tell(self._jail.spare_ignored(self._world.clock()))
         self._ignore_answers.clear()
         if conf.is_started and not old.is_started:
             self._begin()
@@ -353,9 +358,10 @@ class Worker:
         since = now - conf.find_time
         early = [Enforce(ban) for ban in self._jail.bans]
         store = self._world.store
-        self._tell(
-            [*early, *self._jail.restore(store.bans(name, now), store.failures(name, since), now)]
-        )
+        self._save()  # what was lifted meanwhile is not to be restored
+        bans, failures = store.bans(name, now), store.failures(name, since)
+        restored = self._jail.restore(bans, failures, now, store.lifted(name, since))
+        self._tell([*early, *restored])
         self._positions = dict(store.positions(name))
         self._follow(is_reminded=self._filter.remembers)
         log.info("[%s] Jail started", name)
@@ -455,7 +461,12 @@ class Worker:
             resolver.resolve(name, self._ignore_later)
 
     def _ignore_later(self, addresses: tuple[str, ...]) -> None:
-        self._inbox.put((lambda: self._jail.ignore_also(addresses), None))
+        def ignore() -> None:
+            self._jail.ignore_also(addresses)
+            self._tell(self._jail.spare_ignored(self._world.clock()))
+            self._save()
+
+        self._inbox.put((ignore, None))
 
     def _is_ignored(self, failure: Failure) -> bool:
         """Whether ignorecommand says so, asked or remembered."""

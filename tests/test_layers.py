@@ -20,10 +20,10 @@ LAYERS = {
         records
         zones datestyles dates seek pattern conversation
         literals screen lint filter ignore
-        counter bantime bans jail
+        counter bantime networks bans pardons jail
         quoting actionbase actions action steps caller enforcer announce
         draft inspection plan handlers standing transmitter
-        | source tail watch journal reader resolver shell tables store
+        | source tail watch journal reader resolver sessions shell tables store
         plugins actor worker server control check daemon main
         """,
     "client": """

@@ -181,17 +181,32 @@ def test_a_line_is_logged_and_a_host_is_shut_out(ssh):
 
 
 def test_a_host_is_banned_and_let_in_by_hand(ssh):
-    assert ssh.ask("set", "ssh", "banip", EVE, "2001:DB8:0::1", "192.0.2.0/24") == 3
+    assert ssh.ask("set", "ssh", "banip", EVE, "2001:DB8:0::1", "198.51.100.0/24") == 3
     assert ssh.ask("set", "ssh", "banip", EVE) == 0
-    assert ssh.ask("get", "ssh", "banned") == [EVE, "2001:db8::1", "192.0.2.0/24"]
+    assert ssh.ask("get", "ssh", "banned") == [EVE, "2001:db8::1", "198.51.100.0/24"]
     assert ssh.ask("get", "ssh", "banned", EVE) == 1
     assert ssh.ask("get", "ssh", "banned", EVE, "192.0.2.9") == [1, 0]
-    assert ssh.ask("banned") == [{"ssh": [EVE, "2001:db8::1", "192.0.2.0/24"]}]
+    assert ssh.ask("banned") == [{"ssh": [EVE, "2001:db8::1", "198.51.100.0/24"]}]
     assert ssh.ask("set", "ssh", "unbanip", EVE) == 1
     assert ssh.ask("unban", "2001:db8::1", "192.0.2.9") == 1
     assert ssh.ask("unban", "--all") == 1
     assert isinstance(ssh.refused("set", "ssh", "unbanip", "--report-absent", EVE), ValueError)
     eventually(lambda: len([one for one in ssh.ran if one.startswith("unban")]) == 3)
+
+
+def test_what_lies_in_a_banned_network_is_banned_with_it(ssh):
+    ssh.ask("set", "ssh", "banip", EVE, "192.0.2.0/24")
+
+    assert ssh.ask("get", "ssh", "banned") == ["192.0.2.0/24"]
+    assert ssh.ask("get", "ssh", "banned", EVE, "192.0.2.9", "192.0.3.9") == [1, 1, 0]
+    assert ssh.ask("banned", "192.0.2.9") == [["ssh"]]
+
+
+def test_one_address_of_a_banned_network_is_let_in_and_no_other(ssh):
+    ssh.ask("set", "ssh", "banip", "192.0.2.0/30")
+
+    assert ssh.ask("unban", "192.0.2.1") == 1
+    assert ssh.ask("get", "ssh", "banned") == ["192.0.2.2/31", "192.0.2.0"]
 
 
 def test_bans_are_listed_with_their_time(ssh):
@@ -352,7 +367,7 @@ VALUES = {
     "loglevel": "INFO", "logtarget": "STDERR", "syslogsocket": "auto", "allowipv6": "auto",
     "dbfile": "None", "dbmaxmatches": "9", "dbpurgeage": "1d", "usedns": "no", "maxlines": "2",
     "prefregex": "^x<F-CONTENT>.+</F-CONTENT>$", "datepattern": "{NONE}", "maxretry": "4", "maxmatches": "2",
-    "findtime": "1h", "bantime": "-1", "ignorecommand": "true", "ignoreself": "no",
+    "findtime": "1h", "bantime": "-1", "ipv6prefix": "64", "aggregate": "5", "aggregatetime": "1d", "ignorecommand": "true", "ignoreself": "no",
     "ignorecache": 'key="<ip>"', "logtimezone": "UTC", "logencoding": "utf-8", "idle": "on",
     "bantime.increment": "true", "bantime.factor": "2", "bantime.formula": "ban.Time",
     "bantime.multipliers": "1 2", "bantime.maxtime": "1w", "bantime.rndtime": "5m",
