@@ -25,6 +25,7 @@ from server.daemon import FAILED, PidFile, detached
 from server.reader import LogReader
 from server.resolver import Resolver
 from server.server import Backend, Server
+from server.sessions import Sessions
 from server.shell import run as run_command
 from server.store import Store
 from server.transmitter import Transmitter
@@ -76,7 +77,9 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     target.set_target(daemon.log_target, daemon.syslog_socket)
     target.set_level(daemon.log_level)
     store, reader, resolver = _open_store(daemon), LogReader(), Resolver()
-    world = World(time.time, reader, store, resolver, run_command, uptime=_uptime)
+    world = World(
+        time.time, reader, store, resolver, run_command, uptime=_uptime, sessions=Sessions()
+    )
     pinned = frozenset(key for key in _PINNABLE if getattr(settings, key) is not None)
     server = Server(world, Backend(target, _open_store), daemon, pinned)
     transmitter = Transmitter(server)

@@ -81,3 +81,37 @@ def test_the_first_address_of_a_network_is_what_the_standard_library_says(plain,
     expected = ipaddress.ip_network((plain, length), strict=False).network_address
 
     assert address.first_of(4, length, int(plain)) == int(expected)
+
+
+def members(version, length, first):  # of IPv4
+    return set(range(first, first + 2 ** (32 - length)))
+
+
+NETWORKS = st.integers(24, 32).flatmap(
+    lambda length: st.integers(0, 255).map(
+        lambda last: address.around((4, 32, 0xC0000200 + last), length)
+    )
+)
+
+
+@given(NETWORKS, NETWORKS)
+def test_what_is_left_of_a_network_is_covered_exactly_and_by_the_fewest(whole, hole):
+    left = address.without(whole, hole)
+
+    covered = [one for network in left for one in members(*network)]
+    assert len(covered) == len(set(covered))
+    assert set(covered) == members(*whole) - members(*hole)
+    # Of two halves of one network, one would do: none is there beside its other half.
+    halves = {(length, first) for _, length, first in left}
+    assert not any((length, first ^ (1 << (32 - length))) in halves for length, first in halves)
+
+
+@given(NETWORKS, NETWORKS)
+def test_a_network_holds_another_as_sets_do(one, other):
+    assert address.holds(one, other) == (members(*one) >= members(*other))
+
+
+@given(NETWORKS)
+def test_the_text_of_a_network_names_it(network):
+    assert address.place_of(address.text_of(network)) == network
+    assert address.last_of(network) == max(members(*network))

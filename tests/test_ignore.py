@@ -110,3 +110,34 @@ def test_thousands_of_entries_cost_one_look_for_each_length():
     assert many.covers("10.0.7.9")
     assert not many.covers("10.255.255.9")
     assert not many.covers("11.0.7.9")
+
+
+@pytest.mark.parametrize(
+    ("network", "is_met"),
+    [
+        ("192.0.2.0/24", True),  # one of its addresses is ignored
+        ("192.0.2.2/31", False),
+        ("10.1.0.0/16", True),  # all of it is
+        ("2001:db8:1:2::/64", True),
+        ("2001:db8::/32", True),  # a network in it is
+        ("2001:db8:2::/48", False),
+        ("user 7", True),
+        ("user 8", False),
+    ],
+)
+def test_a_network_is_met_where_any_of_it_is_ignored(network, is_met):
+    assert LIST.meets(network) == is_met
+
+
+@given(
+    st.lists(st.tuples(st.integers(24, 32), st.integers(0, 255)), max_size=6),
+    st.tuples(st.integers(24, 32), st.integers(0, 255)),
+)
+def test_what_is_met_is_what_has_an_ignored_address(entries, asked):
+    def network(length, last):
+        return ipaddress.ip_network(f"192.0.2.{last}/{length}", strict=False)
+
+    ignored = IgnoreList([str(network(*entry)) for entry in entries])
+
+    expected = any(network(*entry).overlaps(network(*asked)) for entry in entries)
+    assert ignored.meets(str(network(*asked))) == expected
