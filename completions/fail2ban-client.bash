@@ -101,6 +101,10 @@ _fail2ban_commands='0	^$	start
 3	^ get [^ ]+$	ignorecache
 3	^ get [^ ]+$	logtimezone
 3	^ get [^ ]+$	logencoding
+3	^ get [^ ]+$	ipv6prefix
+3	^ get [^ ]+$	aggregate
+3	^ get [^ ]+$	aggregatetime
+3	^ get [^ ]+$	ignoresessions
 3	^ get [^ ]+$	bantime.increment
 3	^ get [^ ]+$	bantime.factor
 3	^ get [^ ]+$	bantime.formula
@@ -134,6 +138,10 @@ _fail2ban_commands='0	^$	start
 3	^ set [^ ]+$	ignorecache
 3	^ set [^ ]+$	logtimezone
 3	^ set [^ ]+$	logencoding
+3	^ set [^ ]+$	ipv6prefix
+3	^ set [^ ]+$	aggregate
+3	^ set [^ ]+$	aggregatetime
+3	^ set [^ ]+$	ignoresessions
 3	^ set [^ ]+$	bantime.increment
 3	^ set [^ ]+$	bantime.factor
 3	^ set [^ ]+$	bantime.formula
@@ -177,6 +185,10 @@ _fail2ban_commands='0	^$	start
 4	^ set [^ ]+ idle$	off
 4	^ set [^ ]+ ignoreself$	true
 4	^ set [^ ]+ ignoreself$	false
+4	^ set [^ ]+ ignoresessions$	true
+4	^ set [^ ]+ ignoresessions$	false
+4	^ set [^ ]+ ipv6prefix$	16..128
+4	^ set [^ ]+ ipv6prefix$	off
 4	^ set [^ ]+ logencoding$	auto
 4	^ set [^ ]+ unbanip( --report-absent)*$	--report-absent
 4	^ set [^ ]+ unbanip( --report-absent)*( [^ ]+)*$	=ask get %2 banned

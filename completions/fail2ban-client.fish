@@ -101,6 +101,10 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '3	^ get [^ ]+$	ignorecache	Show it: how long answers of ignorecommand are kept: key="<ip>", max-count=100, max-time=5m.' \
     '3	^ get [^ ]+$	logtimezone	Show it: the time zone of dates in the log that name none.' \
     '3	^ get [^ ]+$	logencoding	Show it: the log\'s encoding; auto is the locale\'s.' \
+    '3	^ get [^ ]+$	ipv6prefix	Show it: the length of the prefix that IPv6 hosts are counted and banned by; off is each address by itself.' \
+    '3	^ get [^ ]+$	aggregate	Show it: how many banned hosts of a network (/24 of IPv4, /56 of IPv6) have all of it banned; 0 is never.' \
+    '3	^ get [^ ]+$	aggregatetime	Show it: how far apart their bans may have begun.' \
+    '3	^ get [^ ]+$	ignoresessions	Show it: spare addresses from which somebody is logged in now: they are told of, and banned by hand only.' \
     '3	^ get [^ ]+$	bantime.increment	Show it: whether each further ban of a host is longer.' \
     '3	^ get [^ ]+$	bantime.factor	Show it: what the length of a growing ban is multiplied with.' \
     '3	^ get [^ ]+$	bantime.formula	Show it: arithmetic that gives the length of a growing ban.' \
@@ -134,6 +138,10 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '3	^ set [^ ]+$	ignorecache	How long answers of ignorecommand are kept: key="<ip>", max-count=100, max-time=5m.' \
     '3	^ set [^ ]+$	logtimezone	The time zone of dates in the log that name none.' \
     '3	^ set [^ ]+$	logencoding	The log\'s encoding; auto is the locale\'s.' \
+    '3	^ set [^ ]+$	ipv6prefix	The length of the prefix that IPv6 hosts are counted and banned by; off is each address by itself.' \
+    '3	^ set [^ ]+$	aggregate	How many banned hosts of a network (/24 of IPv4, /56 of IPv6) have all of it banned; 0 is never.' \
+    '3	^ set [^ ]+$	aggregatetime	How far apart their bans may have begun.' \
+    '3	^ set [^ ]+$	ignoresessions	Spare addresses from which somebody is logged in now: they are told of, and banned by hand only.' \
     '3	^ set [^ ]+$	bantime.increment	Whether each further ban of a host is longer.' \
     '3	^ set [^ ]+$	bantime.factor	What the length of a growing ban is multiplied with.' \
     '3	^ set [^ ]+$	bantime.formula	Arithmetic that gives the length of a growing ban.' \
@@ -177,6 +185,10 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '4	^ set [^ ]+ idle$	off	' \
     '4	^ set [^ ]+ ignoreself$	true	' \
     '4	^ set [^ ]+ ignoreself$	false	' \
+    '4	^ set [^ ]+ ignoresessions$	true	' \
+    '4	^ set [^ ]+ ignoresessions$	false	' \
+    '4	^ set [^ ]+ ipv6prefix$	16..128	' \
+    '4	^ set [^ ]+ ipv6prefix$	off	' \
     '4	^ set [^ ]+ logencoding$	auto	' \
     '4	^ set [^ ]+ unbanip( --report-absent)*$	--report-absent	' \
     '4	^ set [^ ]+ unbanip( --report-absent)*( [^ ]+)*$	=ask get %2 banned	' \

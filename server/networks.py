@@ -117,6 +117,8 @@ def single_of(ban: Ban) -> Ban | None:
     """The ban of the one address that brought the ban of a prefix about; None where nobody knows."""
     place, seen = place_of(ban.host), str(ban.fields.get("seen") or "")
     one = place_of(seen)
-    if place is None or one is None or not holds(place, one):  # a filter may know a `seen` of its own
+    if (
+        place is None or one is None or not holds(place, one)
+    ):  # a filter may know a `seen` of its own
         return None
     return replace(ban, host=text_of(one), parts=(), is_merged=False)

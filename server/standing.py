@@ -107,7 +107,9 @@ def _banned_in(server: Server, given: Given, words: Sequence[Any]) -> Any:
     if not given.get("ip"):
         return worker.ask(_hosts)
     hosts = [_host(host) for host in given["ip"]]
-    found = [1 if is_banned else 0 for is_banned in worker.ask(lambda jail: _are_banned(jail, hosts))]
+    found = [
+        1 if is_banned else 0 for is_banned in worker.ask(lambda jail: _are_banned(jail, hosts))
+    ]
     return found if len(found) > 1 else found[0]
 
 

@@ -377,7 +377,9 @@ class Play:
             self.jail, self.wall = self._a_jail(), {}
             found = self.store.bans("ssh", self.now)
             self.obey(self.jail.restore(found, [], self.now, self.store.lifted("ssh", NOON)), set())
-            if not any(ban.host == IGNORED for ban in bans.values()):  # a restart spares the ignored
+            if not any(
+                ban.host == IGNORED for ban in bans.values()
+            ):  # a restart spares the ignored
                 assert {ban.host: ban for ban in self.jail.bans} == bans
             self.own.pop(IGNORED, None)
 
