@@ -89,6 +89,7 @@ class Jail:
         self._spared: dict[str, float] = {}
         self._ignore(IgnoreList(conf.ignore_ip))
         self._changes = _Changes()
+        self._held: dict[str, list[Failure]] = {}
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -109,6 +110,27 @@ class Jail:
         if self.failures.add(counted) >= self.conf.max_retry:
             said += self._convict(counted.host, now)
         return said
+
+    def hold(self, failure: Failure) -> None:
+        """Keep in mind, and save, a failure by a name until `release`; it counts for nothing yet."""
+        self._held.setdefault(failure.host, []).append(failure)
+        self._changes.failed.setdefault(failure.host, []).append(failure)
+
+    def release(self, failure: Failure) -> None:
+        """It is known whose `failure` was; what that comes to is saved together with this."""
+        held = self._held.get(failure.host, [])
+        if failure not in held:
+            return
+        held.remove(failure)
+        self._changes.settle(failure.host)
+        if held:
+            self._changes.failed[failure.host] = list(held)
+        else:
+            del self._held[failure.host]
+
+    @property
+    def held(self) -> list[Failure]:
+        return [failure for held in self._held.values() for failure in held]
 
     def on_time(self, now: float) -> list[Order]:
         """Lift the bans that are over by `now`, and forget failures that no longer count."""

@@ -47,16 +47,17 @@ class Resolver:
         return True
 
     def _answer(self, name: str, answer: Callable[[tuple[str, ...]], None]) -> None:
+        found: tuple[str, ...] = ()
         try:
             found = self._lookup(name)
             self._known[name] = (time.monotonic() + _KEPT, found)
             while len(self._known) > _MOST_KEPT:
                 self._known.popitem(last=False)
-            answer(found)
         except Exception:
             log.exception("looking up %r failed in an unforeseen way", name)
         finally:
             self._waiting.release()
+            answer(found)  # whoever waits must not wait for ever
 
     def own_addresses(self) -> frozenset[str]:
         """The addresses of this machine's interfaces."""

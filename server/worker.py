@@ -286,7 +286,7 @@ class Worker:
         now = self._world.clock()
         said: list[Order | Event] = []
         for failure in failures:
-            if failure.is_name and self._jail.conf.use_dns != "raw":
+            if self._is_to_look_up(failure):
                 self._look_up(failure)
                 continue
             said += self._jail.on_failure(failure, now)
@@ -324,7 +324,7 @@ class Worker:
         self._losses = self._world.store.losses
         self._save()
         jail = self._jail
-        failed = tuple(jail.failures.everything())
+        failed = (*jail.failures.everything(), *jail.held)
         settled = tuple({failure.host: None for failure in failed})
         bans = tuple(jail.bans)
         everything = Progress(jail.conf.name, dict(self._positions), bans, (), settled, failed)
@@ -360,8 +360,13 @@ class Worker:
         store = self._world.store
         self._save()  # what was lifted meanwhile is not to be restored
         bans, failures = store.bans(name, now), store.failures(name, since)
-        restored = self._jail.restore(bans, failures, now, store.lifted(name, since))
+        counted = [failure for failure in failures if not self._is_to_look_up(failure)]
+        restored = self._jail.restore(bans, counted, now, store.lifted(name, since))
         self._tell([*early, *restored])
+        for failure in failures:
+            if self._is_to_look_up(failure):  # nobody knew the name yet when the last run ended
+                self._look_up(failure, is_saved=True)
+        self._save()
         self._positions = dict(store.positions(name))
         self._follow(is_reminded=self._filter.remembers)
         log.info("[%s] Jail started", name)
@@ -492,12 +497,15 @@ class Worker:
     def _ask_ignore_command(self, script: str, values: Mapping[str, str]) -> bool:
         return self._world.run(render(script, {}, values, None)).is_success
 
-    def _look_up(self, failure: Failure) -> None:
-        """Have a failure with a name in the place of an address counted when that is known."""
-        use = self._jail.conf.use_dns
-        if use == "no":
-            return
-        name = self._jail.conf.name
+    def _is_to_look_up(self, failure: Failure) -> bool:
+        return failure.is_name and self._jail.conf.use_dns != "raw"
+
+    def _look_up(self, failure: Failure, *, is_saved: bool = False) -> None:
+        """Have a failure with a name in the place of an address counted when that is known.
+
+        Until then it is saved as it is (`is_saved`: it is already), so that it outlives the server.
+        """
+        use, name = self._jail.conf.use_dns, self._jail.conf.name
 
         def count(addresses: tuple[str, ...]) -> None:
             if use == "warn" and addresses:
@@ -505,10 +513,22 @@ class Worker:
                     "[%s] the address %s was looked up for %r: a name in a log can be forged",
                     name, ", ".join(addresses), failure.host,
                 )  # fmt: skip
-            self.count([failure._replace(host=one, is_name=False) for one in addresses])
+            known = [failure._replace(host=one, is_name=False) for one in addresses]
+            self._inbox.put((lambda: self._count_known(failure, known), None))
 
+        if use == "no":
+            if is_saved:
+                self._jail.hold(failure)
+                self._jail.release(failure)
+            return
+        self._jail.hold(failure)
         if not self._world.resolver.resolve(failure.host, count):
             log.warning("[%s] too many names to look up; %r is passed over", name, failure.host)
+            self._jail.release(failure)
+
+    def _count_known(self, failure: Failure, known: Sequence[Failure]) -> None:
+        self._jail.release(failure)
+        self._count(known)
 
 
 _speaker = attrgetter("logger", "level")

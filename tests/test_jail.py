@@ -178,3 +178,25 @@ def test_a_clock_that_was_set_moves_the_bans_of_this_run_and_no_others():
     assert {EVE: NOON + 4200, BOB: NOON + 500} == {ban.host: ban.until for ban in jail.bans}
     assert hosts(jail.on_time(NOON + 4199)) == [("Lift", BOB)]
     assert hosts(jail.on_time(NOON + 4200)) == [("Lift", EVE)]
+
+
+def test_a_failure_by_a_name_is_saved_until_it_is_known_whose_it_was():
+    jail = a_jail()
+    first, second, other = (
+        Failure(host, NOON + n, is_name=True)
+        for n, host in enumerate(["bob.example", "bob.example", "eve.example"])
+    )
+    for failure in (first, second, other):
+        jail.hold(failure)
+    assert (first, second, other) == jail.take_progress({}).failed
+
+    jail.release(first)
+    progress = jail.take_progress({})
+    assert (("bob.example",), (second,)) == (progress.settled, progress.failed)
+    jail.release(second)
+    jail.release(second)
+    progress = jail.take_progress({})
+
+    assert (("bob.example",), ()) == (progress.settled, progress.failed)
+    assert [other] == jail.held
+    assert 0 == len(jail.failures) == jail.total_failed

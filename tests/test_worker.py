@@ -19,7 +19,7 @@ WALL = ActionConf("wall", {"actionban": "ban <ip>", "actionunban": "unban <ip>"}
 class Place:
     """A jail's worker in a world of its own."""
 
-    def __init__(self, store=None, **options):
+    def __init__(self, store=None, lookup=None, **options):
         self.ran = []
         self.now = time.time()
         self.failing = set()
@@ -29,7 +29,7 @@ class Place:
         self.reader = LogReader()
         self.reader.start()
         names = {"bob.example": (BOB,), "nobody.example": ()}
-        resolver = Resolver(lambda name: names[name])
+        resolver = Resolver(lookup or (lambda name: names[name]))
         self.step = 0.0  # by which the clock was set
         self.world = World(
             lambda: self.now + self.step,
@@ -289,6 +289,35 @@ def test_a_name_is_looked_up_off_the_path_or_taken_as_it_is(place, use, banned):
     ssh.see("bob.example")
 
     eventually(lambda: ssh.figures()[1] == [banned])
+
+
+@pytest.mark.parametrize("use", ["yes", "warn", "no", "raw"])
+@pytest.mark.parametrize("end", ["in its own time", "by force"])
+def test_a_name_that_is_being_looked_up_when_the_server_ends_is_looked_up_by_the_next(
+    place, end, use
+):
+    gate, store = threading.Event(), Store(":memory:")
+    store.open()
+    first = place(store=store, max_retry=9, lookup=lambda name: gate.wait(10) and ())
+    first.see("bob.example", EVE, "bob.example", "nobody.example")
+    first.figures()
+    assert store.sync()
+    waiting = [failure.host for failure in store.failures("ssh", 0) if failure.is_name]
+    assert ["bob.example", "bob.example", "nobody.example"] == waiting
+    if end == "in its own time":
+        first.close()
+
+    second = place(store=store, max_retry=9, use_dns=use)
+
+    after = [EVE, *{"no": []}.get(use, [BOB, BOB])]
+    if use == "raw":
+        after = [EVE, *waiting]
+    counted = lambda: sorted(one.host for one in store.failures("ssh", 0))  # noqa: E731
+    eventually(lambda: store.sync() and counted() == sorted(after), what=f"{after}, {counted()}")
+    assert [] == second.worker.ask(lambda jail: jail.held)
+    if end == "by force":  # no word of the first run may come now
+        first.world.store.close()
+    gate.set()
 
 
 def test_names_are_passed_over_where_nobody_wants_them(place):
