@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from common.options import LogPath
-from server.records import LogBlock, Position
+from server.records import LogBlock, Position, older_of
 from server.source import Border, Claims, Inbox, is_compressed, is_rotated_name
 from server.source import FileState as FileState
 from server.tail import Tail
@@ -328,7 +328,9 @@ class LogReader:
             if path in tails:
                 continue
             tail = self._tails.setdefault(path, Tail(path, self._claims, self._originals_of(path)))
-            tail.add(subscription.inbox, subscription.positions.get(path), is_tail, is_globbed)
+            positions = subscription.positions
+            older = None if is_globbed else positions.get(older_of(path))
+            tail.add(subscription.inbox, positions.get(path), is_tail, is_globbed, older)
             tails[path] = tail
             self._due[path] = self._soonest = -math.inf
             log.debug("[%s] follows %s", jail, path)

@@ -34,7 +34,8 @@ class LogBlock:
 
     `start` is where the first byte of `data` stands, `end` where reading goes on.  One without data
     only tells that position.  What `is_known` was read by an earlier run, and counted; it is there
-    for what one has to remember of it.
+    for what one has to remember of it.  `older` is how far the file has been read that stood at the
+    path before that of `end`, as long as a service may go on writing to it.
     """
 
     path: str
@@ -42,6 +43,12 @@ class LogBlock:
     start: Position
     end: Position
     is_known: bool = False
+    older: Position | None = None
+
+
+def older_of(path: str) -> str:
+    """What the position in the file before that of `path` is kept under; no path is called so."""
+    return f"{path}\n(older)"
 
 
 @dataclass(frozen=True, slots=True)

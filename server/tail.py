@@ -49,12 +49,18 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be
 
 @dataclass(slots=True)
 class Member:
-    """A jail that follows the path, and what is known of where it shall begin."""
+    """A jail that follows the path, and what is known of where it shall begin.
+
+    `resume` and `older` are where an earlier run was, in the last file and in the one before it;
+    of so many bytes before them as `reminder` the jail has to be reminded.
+    """
 
     inbox: Inbox
     resume: Position | None
     is_tail: bool
     is_globbed: bool
+    older: Position | None = None
+    reminder: int = 0
 
 
 class Tail:
@@ -65,8 +71,10 @@ class Tail:
         path: str,
         claims: Claims | None = None,
         originals: Callable[[str], Iterable[Tail]] = lambda jail: (),
+        opened: Callable[[str], Source] = Source,
     ) -> None:
         """`originals(jail)`: the tails, of the same glob, of which this one's file may be a copy."""
+        self._opened = opened
         self.path = path
         self.is_missing = False
         self.problem = ""
@@ -88,9 +96,15 @@ class Tail:
         position: Position | None = None,
         is_tail: bool = False,
         is_globbed: bool = False,
+        older: Position | None = None,
     ) -> None:
-        """Follow for the jail of `inbox`: from `position`, else from the tail or the head."""
-        self._members[inbox.jail] = Member(inbox, position, is_tail, is_globbed)
+        """Follow for the jail of `inbox`: from `position`, else from the tail or the head.
+
+        `older` is a position in the file that stood there before, to which lines may have been added.
+        """
+        self._members[inbox.jail] = Member(
+            inbox, position, is_tail, is_globbed, older, inbox.reminder
+        )
 
     def remove(self, jail: str) -> None:
         if self._members.pop(jail, None) is None:
@@ -170,7 +184,7 @@ class Tail:
             if self._current is not None and self._current.source.identity == identity:
                 self.is_missing = False
                 return
-            source = None if self._find(identity) else Source(self.path)
+            source = None if self._find(identity) else self._opened(self.path)
         except (FileNotFoundError, NotADirectoryError):
             if not self.is_missing:
                 log.info("%s is not there; waiting for it", self.path)
@@ -267,9 +281,13 @@ class Tail:
 
     def _fail(self, generation: Generation, error: OSError) -> str:
         """Give the file up for now; what cannot be read on is opened anew, at the same place."""
-        if generation is self._current:
-            for jail, cursor in generation.cursors.items():
-                self._members[jail].resume = generation.source.position(cursor.offset)
+        for jail, cursor in generation.cursors.items():
+            member, position = self._members[jail], generation.source.position(cursor.offset)
+            member.reminder = 0
+            if generation is self._current:
+                member.resume = position
+            else:
+                member.older = position
         self._close(generation)
         return _text(error)
 
@@ -291,6 +309,9 @@ class Tail:
         for jail, member in self._members.items():
             if member.resume is not None:
                 self._resume(jail, member, member.resume, now)
+            if member.older is not None and member.resume is None:
+                self._resume_older(jail, member.older, now)
+                member.older = None
             current = self._current
             if current is None or jail in current.cursors:
                 continue
@@ -349,7 +370,22 @@ class Tail:
         cursor = generation.cursors[jail]
         cursor.is_moved = True
         if cursor.offset == offset:
-            cursor.reminder = min(offset, self._members[jail].inbox.reminder)
+            cursor.reminder = min(offset, self._members[jail].reminder)
+
+    def _resume_older(self, jail: str, position: Position, now: float) -> None:
+        """Read what was added to a rotated file after its successor had been begun."""
+        generation = next((g for g in self._generations if g.source.is_at(position)), None)
+        if generation is None:
+            source = open_renamed(self.path, position)
+            if source is None:
+                return
+            if source.size <= position.offset:
+                source.close()
+                return
+            generation = Generation(source, now, now)
+            self._older.insert(self._rank(source), generation)
+        if jail not in generation.cursors:
+            self._place(jail, generation, position.offset)
 
     def _left_behind(self, position: Position) -> Source | None:
         """The file of `position` where it now has another name, or a copy where it was cut."""
@@ -500,7 +536,9 @@ class Tail:
         source, cursor = generation.source, generation.cursors[jail]
         offset = cursor.offset + piece.length
         start = source.position(cursor.offset)
-        block = LogBlock(self.path, piece.data, start, self._end(jail, generation, offset))
+        place, end = self._end(jail, generation, offset)
+        older = self._older_position(jail, place, generation, offset)
+        block = LogBlock(self.path, piece.data, start, end, older=older)
         if not self._members[jail].inbox.offer(block):
             return False
         cursor.offset, cursor.mark = offset, piece.mark
@@ -515,14 +553,14 @@ class Tail:
         data = source.read(cursor.offset, cursor.mark, cursor.reminder, -cursor.reminder)
         start = data.find(b"\n") + 1 if begin else 0
         data = data[start : whole_lines(data)]
-        end = self._end(jail, generation, cursor.offset)
+        _, end = self._end(jail, generation, cursor.offset)
         block = LogBlock(self.path, data, source.position(begin + start), end, is_known=True)
         if data and not self._members[jail].inbox.offer(block):
             return False
         cursor.reminder = 0
         return True
 
-    def _end(self, jail: str, generation: Generation, offset: int) -> Position:
+    def _end(self, jail: str, generation: Generation, offset: int) -> tuple[Generation, Position]:
         """Where reading goes on: in the newest file of which the jail has had lines.
 
         A straggler's line in an older file must not take the position back to that.
@@ -531,8 +569,20 @@ class Tail:
             if newer is generation:
                 break
             if (cursor := newer.cursors.get(jail)) and cursor.is_moved:
-                return newer.source.position(cursor.offset)
-        return generation.source.position(offset)
+                return newer, newer.source.position(cursor.offset)
+        return generation, generation.source.position(offset)
+
+    def _older_position(
+        self, jail: str, place: Generation, generation: Generation, offset: int
+    ) -> Position | None:
+        """Where the jail is in the file before `place`, when it gets to `offset` in `generation`."""
+        if not self._older or self._members[jail].is_globbed:
+            return None
+        for older in reversed(self._older[: self._index(place)]):
+            cursor = older.cursors.get(jail)
+            if cursor is not None and not older.is_copy and older.source.fingerprint:
+                return older.source.position(offset if older is generation else cursor.offset)
+        return None
 
     # -- letting go ------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ from server.records import (
     Prolong,
     Result,
     ShellCommand,
+    older_of,
 )
 from server.resolver import Resolver, name_of
 from server.screen import is_plain
@@ -268,6 +269,9 @@ class Worker:
         self._tell_of(failures)
         if isinstance(block, LogBlock):
             self._positions[block.path] = self._unsaved[block.path] = block.end
+            if block.older is not None:
+                before = older_of(block.path)
+                self._positions[before] = self._unsaved[before] = block.older
         else:
             self._positions[block.source] = self._unsaved[block.source] = block.cursor
         self._save(is_patient=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from server.filter import LONGEST_LINE
 from server.records import Position
-from server.source import BLOCK, LONG, Claims, Inbox
+from server.source import BLOCK, LONG, Claims, Inbox, Source
 from server.tail import GRACE, OLDER, Tail
 
 
@@ -26,7 +27,7 @@ class Jail:
     def __init__(self, name="sshd"):
         self.name = name
         self.blocks = []
-        self.position = None
+        self.position = self.older = None
         self.has_room = True
         self.inbox = Inbox(name, self.take)
 
@@ -34,6 +35,7 @@ class Jail:
         if self.has_room:
             self.blocks.append(block)
             self.position = block.end
+            self.older = block.older or self.older
         return self.has_room
 
     def wake(self):
@@ -56,7 +58,7 @@ class Jail:
 def follow(path, *jails, **how):
     tail = Tail(str(path))
     for jail in jails:
-        tail.add(jail.inbox, jail.position, **how)
+        tail.add(jail.inbox, jail.position, older=jail.older, **how)
     return tail
 
 
@@ -570,6 +572,56 @@ def test_a_late_line_in_an_old_file_does_not_take_the_position_back(log, jail):
     assert jail.lines == ["one", "two", "new", "late"]
 
 
+@pytest.mark.parametrize("is_read_before", [False, True])
+def test_a_late_line_in_an_old_file_is_read_after_a_restart(log, jail, is_read_before):
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    if is_read_before:
+        append(old, "late\n")
+        look(tail, 2)
+    append(old, "later\n")
+    append(log, "newer\n")
+
+    for run in range(3):
+        look(follow(log, jail), run)
+
+    late = ["late"] if is_read_before else []
+    assert sorted(jail.lines) == sorted(["one", "two", "new", *late, "later", "newer"])
+
+
+def test_late_lines_for_two_jails_are_read_once_by_each(log):
+    jails = Jail("a"), Jail("b")
+    tail = follow(log, *jails)
+    look(tail)
+    old = renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    append(old, "late\n")
+
+    for run in range(2):
+        look(follow(log, *jails), run)
+
+    assert [jail.lines for jail in jails] == [["one", "two", "new", "late"]] * 2
+
+
+def test_an_old_file_that_is_gone_after_a_restart_is_not_missed(log, jail):
+    tail = follow(log, jail)
+    look(tail)
+    old = renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    old.unlink()
+    old.write_text("another file under the same name\n")
+
+    look(tail := follow(log, jail))
+
+    assert jail.lines == ["one", "two", "new"]
+    assert not tail.has_older
+
+
 def test_a_file_that_is_renamed_back_is_read_once(log, jail):
     tail = follow(log, jail)
     look(tail)
@@ -828,6 +880,57 @@ def test_a_refused_log_is_read_once_it_is_a_file(tmp_path, jail):
 
     assert jail.lines == ["one"]
     assert tail.state("sshd").problem == ""
+
+
+class OnNetwork(Source):
+    """A file on a network file system, the handle of which may go stale."""
+
+    stale = set()  # what of any that is open gives ESTALE from now on
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.is_stale = False
+
+    def has_changed(self):
+        self._ask("fstat")
+        return super().has_changed()
+
+    def read(self, *words, **more):
+        self._ask("pread")
+        return super().read(*words, **more)
+
+    def _ask(self, call):
+        self.is_stale = self.is_stale or call in OnNetwork.stale
+        if self.is_stale:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+@pytest.mark.parametrize("call", ["fstat", "pread"])
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_a_stale_handle_is_opened_anew_at_the_same_place(log, jail, caplog, call, is_rotated):
+    jail.inbox.reminder = 100
+    tail = Tail(str(log), opened=OnNetwork)
+    tail.add(jail.inbox)
+    look(tail)
+    old = log
+    if is_rotated:
+        old = renamed(log)
+        log.write_text("new\n")
+        look(tail, 1)
+    append(old, "three\n")
+    append(log, "four\n")
+    OnNetwork.stale = {call}
+    tail.check(2)
+    tail.read(2)
+    OnNetwork.stale = set()
+    assert "Stale file handle" in caplog.text
+
+    for second in range(3, 9):
+        look(tail, second)
+
+    new = ["new"] if is_rotated else []
+    assert sorted(jail.lines) == sorted(["one", "two", *new, "three", "four"])
+    assert not tail.problem and not jail.known
 
 
 def test_a_permission_lost_and_regained_loses_no_line(log, jail):

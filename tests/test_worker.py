@@ -181,6 +181,31 @@ def test_what_was_said_before_the_server_ended_belongs_to_what_is_said_after(
     assert {EVE} == {failure.host for failure in store.failures("ssh", 0)}
 
 
+def test_a_late_line_in_a_rotated_log_is_counted_by_the_next_run(place, tmp_path):
+    log, store = tmp_path / "log", Store(":memory:")
+    store.open()
+    options = {"store": store, "max_retry": 99, "log_paths": (LogPath(str(log)),)}
+    first = place(**options)
+    line = door_line(first.now, f"refused {EVE}")
+    log.write_text(line)
+    eventually(lambda: first.figures()[0] == 1)
+    log.rename(f"{log}.1")
+    log.write_text(line)
+    eventually(lambda: first.figures()[0] == 2)
+    first.close()
+
+    with (tmp_path / "log.1").open("a") as late:
+        late.write(line * 2)
+    second = place(**options)
+    eventually(lambda: second.figures()[0] == 2)
+    second.close()
+    third = place(**options)
+    log.write_text(line * 2)
+
+    eventually(lambda: third.figures()[0] == 1)
+    assert store.sync() and 5 == len(store.failures("ssh", 0))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
 @pytest.mark.parametrize("pattern", [None, "{NONE}", "^%Y-%m-%d %H:%M:%S"])
 def test_a_search_by_date_is_made_where_dates_can_be_read(encoding, pattern):
