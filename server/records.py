@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 class Position:
     """How far a file has been read: which file it was, and the offset of the next unread byte.
 
-    `fingerprint` is a digest of the first line (at most 1 KiB of it), b"" while there is none: an
-    inode number alone is given again to another file.
+    `fingerprint` is a digest of the first line (at most 1 KiB of it): an inode number alone is given
+    again to another file.  While there is no line it is b"", or tells which files there were beside.
     """
 
     device: int

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -27,6 +28,9 @@ LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
 MARK = 128  # bytes before a cursor that must still stand there at the next read
+
+_BLANK = b"blank"  # begins what stands in a position for the first line where there is none
+_NEIGHBOURS = 16  # rotated files that a position in such a file knows
 
 _NUMBER = re.compile(r"[-._]\d[-._\d]*")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".Z")
@@ -166,7 +170,7 @@ class Source:
         return (
             position.inode == self.inode
             and position.offset <= self.size
-            and position.fingerprint in (b"", self.fingerprint)
+            and (_is_blank(position) or position.fingerprint == self.fingerprint)
         )
 
     def __enter__(self) -> Source:
@@ -412,6 +416,46 @@ def open_copy(path: str, first_line: bytes, offset: int, mark: bytes = b"") -> S
             return source
         source.close()
     return None
+
+
+def position_in_blank(path: str, source: Source) -> Position:
+    """The head of `source`, which has no line yet, and which rotated files there are beside it.
+
+    By that a copy is told that is made of it later, before it is truncated.
+    """
+    name = Path(path).name
+    inodes = [
+        status.st_ino for other, status in beside(path) if is_numbered(Path(other).name, name)
+    ]
+    moment = source.status.st_mtime_ns
+    known = struct.pack(f"<{1 + len(inodes[:_NEIGHBOURS])}Q", moment, *inodes[:_NEIGHBOURS])
+    return Position(source.device, source.inode, 0, _BLANK + known)
+
+
+def _is_blank(position: Position) -> bool:
+    return not position.fingerprint or position.fingerprint.startswith(_BLANK)
+
+
+def open_copies_since(path: str, position: Position, current: Source, limit: int) -> list[Source]:
+    """The copies made since of what `current` held later, which was blank at `position`."""
+    name, known = Path(path).name, position.fingerprint.removeprefix(_BLANK)
+    if position.offset or not known or len(known) % 8 or not _is_blank(position):
+        return []
+    moment, *inodes = struct.unpack(f"<{len(known) // 8}Q", known)
+    paths = [
+        other
+        for other, status in beside(path)
+        if status.st_mtime_ns >= moment
+        and status.st_ino not in (current.inode, *inodes)
+        and is_numbered(Path(other).name, name)
+    ]
+    found = []
+    for source in [_open_quietly(other) for other in reversed(paths[:limit])]:
+        if source is not None and source.is_copy_of(current):
+            source.close()
+        elif source is not None:
+            found.append(source)
+    return found
 
 
 def open_rotated_since(path: str, older: Source, limit: int) -> list[Source]:

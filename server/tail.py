@@ -30,9 +30,11 @@ from server.source import (
     Piece,
     Source,
     long_lines,
+    open_copies_since,
     open_copy,
     open_renamed,
     open_rotated_since,
+    position_in_blank,
     progress,
     whole_lines,
 )
@@ -351,7 +353,8 @@ class Tail:
     def _resume(self, jail: str, member: Member, position: Position, now: float) -> None:
         """Go on at `position`, which an earlier run of the server left."""
         if generation := next((g for g in self._generations if g.source.is_at(position)), None):
-            if self._place(jail, generation, position.offset):
+            copied = self._read_copies_first(jail, member, position, generation, now)
+            if self._place(jail, generation, position.offset) and not copied:
                 self._go_on(jail, generation, position.offset)
             for later in self._older[self._index(generation) + 1 :]:
                 self._place(jail, later, 0)
@@ -364,6 +367,23 @@ class Tail:
             else:
                 self._finish_first(jail, position.offset, source, now)
         member.resume, member.is_tail = None, False
+
+    def _read_copies_first(
+        self, jail: str, member: Member, position: Position, generation: Generation, now: float
+    ) -> bool:
+        """Read what was written to a file that was empty, and copied away; False if nothing was."""
+        if generation is not self._current or member.is_globbed:
+            return False
+        copies = open_copies_since(self.path, position, generation.source, OLDER - 1)
+        for copy in copies:
+            older = self._find(copy.identity)
+            if older is None:
+                older = Generation(copy, now, now, is_copy=True)
+                self._older.append(older)
+            else:
+                copy.close()
+            self._place(jail, older, 0)
+        return bool(copies)
 
     def _go_on(self, jail: str, generation: Generation, offset: int) -> None:
         """Its cursor is where an earlier run has got to: `offset`, if no less is passed over."""
@@ -570,7 +590,10 @@ class Tail:
                 break
             if (cursor := newer.cursors.get(jail)) and cursor.is_moved:
                 return newer, newer.source.position(cursor.offset)
-        return generation, generation.source.position(offset)
+        source = generation.source
+        if not offset and not source.fingerprint:
+            return generation, position_in_blank(self.path, source)
+        return generation, source.position(offset)
 
     def _older_position(
         self, jail: str, place: Generation, generation: Generation, offset: int

@@ -102,8 +102,7 @@ class Attack:
         self.rotations += 1
         self._begun.append(len(self.lines))
         self._next_rotation = time.monotonic() + self._random.uniform(0.2, 1.5)
-        # An empty file has nothing by which a copy of what came into it could be told.
-        if self._begun[-2] < self.known and self._random.random() < 0.6:
+        if self._random.random() < 0.6:
             self._out.write(data[cut:])
             self._copy_and_truncate()
             return

@@ -775,6 +775,69 @@ def test_a_file_copied_and_truncated_while_nobody_looked_is_finished_in_the_copy
     assert jail.lines == ["one", "two", "three", "four"]
 
 
+@pytest.fixture
+def empty(log, jail):
+    """An empty log of which the jail knows the position, some earlier ones beside it."""
+    for number in range(30):
+        log.with_name(f"auth.log.{number + 2}").write_text(f"earlier {number}\n")
+    log.write_text("")
+    look(follow(log, jail, is_tail=True))
+    assert jail.position.offset == 0
+    return log
+
+
+def copied_and_truncated(log, text, number=1):
+    append(log, text)
+    shutil.copy(log, f"{log}.{number}")
+    os.truncate(log, 0)
+
+
+@pytest.mark.parametrize("later", ["", "later\n"])
+def test_what_was_written_to_an_empty_file_and_copied_away_while_nobody_looked_is_read(
+    empty, jail, later
+):
+    copied_and_truncated(empty, "one\ntwo\n")
+    empty.with_name("auth.log.1").rename(f"{empty}.50")
+    copied_and_truncated(empty, "three\n")
+    append(empty, later)
+    for run in range(3):
+        look(follow(empty, jail), run)
+
+    assert jail.lines == ["one", "two", "three", *later.split()]
+
+
+def test_a_restart_in_the_midst_of_such_a_copy_goes_on_there(empty, jail):
+    lines = [f"{number} {'x' * 1000}" for number in range(3000)]
+    copied_and_truncated(empty, "\n".join(lines) + "\n")
+    append(empty, "later\n")
+    tail = follow(empty, jail)
+    tail.check(0)
+    tail.read(0)
+    assert 0 < len(jail.lines) < 3000
+
+    look(follow(empty, jail))
+
+    assert jail.lines == [*lines, "later"]
+
+
+def test_a_copy_of_an_empty_log_that_was_not_truncated_is_not_read(empty, jail):
+    append(empty, "one\ntwo\n")
+    shutil.copy(empty, f"{empty}.1")
+    append(empty, "three\n")
+    look(follow(empty, jail))
+
+    assert jail.lines == ["one", "two", "three"]
+
+
+def test_an_empty_log_that_is_written_and_renamed_while_nobody_looked_is_finished(empty, jail):
+    append(empty, "one\n")
+    renamed(empty)
+    append(empty, "two\n")
+    look(follow(empty, jail))
+
+    assert jail.lines == ["one", "two"]
+
+
 def test_a_file_copied_and_truncated_and_then_renamed_while_nobody_looked_is_finished(log, jail):
     look(follow(log, jail))
     append(log, "three\n")
