@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.crash import Torture, stored, uninterrupted
+from tests.crash import Torture, of_talks, stored, uninterrupted
 
 
 def main() -> int:
@@ -51,6 +51,8 @@ def one_round(seed: int, kills: int, pause: float) -> str:
         assert stored(torture.database) == expected, "bans or failures differ"
         every = uninterrupted(torture.attack.lines, 10**6)
         assert stored(torture.database, "every") == every, "lines were missed or counted twice"
+        talks = of_talks(torture.attack.talks)
+        assert stored(torture.database, "talk") == talks, "conversations were missed or torn"
         assert "Traceback" not in torture.ours.logged, "the server was taken by surprise"
     except AssertionError as error:
         return f"{str(error).partition(chr(10))[0]}; see {folder}"

@@ -458,6 +458,24 @@ def open_copies_since(path: str, position: Position, current: Source, limit: int
     return found
 
 
+def last_before(path: str, source: Source, length: int) -> bytes:
+    """Up to `length` bytes at the end of the rotated file that was written before `source`."""
+    name = Path(path).name
+    for other, status in beside(path):
+        if (
+            status.st_ino != source.inode
+            and status.st_mtime_ns <= source.status.st_mtime_ns
+            and is_numbered(Path(other).name, name)
+        ):
+            before = _open_quietly(other)
+            if before is None:
+                return b""
+            with before:
+                offset = max(0, before.size - length)
+                return before.bytes_at(offset, length)
+    return b""
+
+
 def open_rotated_since(path: str, older: Source, limit: int) -> list[Source]:
     """What stood at `path` after `older` and does no longer, in the order of their last lines."""
     original, since = Path(path).name, os.fstat(older.fileno()).st_mtime_ns

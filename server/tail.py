@@ -29,6 +29,7 @@ from server.source import (
     Overwritten,
     Piece,
     Source,
+    last_before,
     long_lines,
     open_copies_since,
     open_copy,
@@ -390,7 +391,7 @@ class Tail:
         cursor = generation.cursors[jail]
         cursor.is_moved = True
         if cursor.offset == offset:
-            cursor.reminder = min(offset, self._members[jail].reminder)
+            cursor.reminder = self._members[jail].reminder
 
     def _resume_older(self, jail: str, position: Position, now: float) -> None:
         """Read what was added to a rotated file after its successor had been begun."""
@@ -569,12 +570,18 @@ class Tail:
     def _remind(self, jail: str, generation: Generation) -> bool:
         """Hand out what an earlier run has read last; False if the jail refuses."""
         source, cursor = generation.source, generation.cursors[jail]
-        begin = cursor.offset - cursor.reminder
-        data = source.read(cursor.offset, cursor.mark, cursor.reminder, -cursor.reminder)
-        start = data.find(b"\n") + 1 if begin else 0
+        length = min(cursor.offset, cursor.reminder)
+        data = source.read(cursor.offset, cursor.mark, length, -length)
+        if length < cursor.reminder:  # what is open may have begun before the log was rotated
+            before = last_before(self.path, source, cursor.reminder - length)
+            is_whole, data = len(before) < cursor.reminder - length, before + data
+        else:
+            is_whole = length == cursor.offset
+        start = 0 if is_whole else data.find(b"\n") + 1
         data = data[start : whole_lines(data)]
         _, end = self._end(jail, generation, cursor.offset)
-        block = LogBlock(self.path, data, source.position(begin + start), end, is_known=True)
+        begin = source.position(cursor.offset - length)
+        block = LogBlock(self.path, data, begin, end, is_known=True)
         if data and not self._members[jail].inbox.offer(block):
             return False
         cursor.reminder = 0

@@ -29,9 +29,13 @@ from tests.world import Ours
 
 RULE = r"^\s*door: wrong key by <HOST> \(\d+\)$"
 MAX_RETRY = 3
+TALK = (
+    r"^\s*talk\[<F-MLFID>\d+</F-MLFID>\]: <F-CONTENT>.+</F-CONTENT>$",
+    (r"^<F-NOFAIL>hello</F-NOFAIL> from <HOST>$", r"^refused$"),
+)
 KEPT = 6  # how many rotated files stay uncompressed
 
-# `every` bans nobody: in the database stands each failure it has counted.
+# `every` and `talk` ban nobody: in the database stands each failure they have counted.
 JAILS = """
 [DEFAULT]
 findtime = 10d
@@ -45,6 +49,12 @@ maxretry = {retries}
 [every]
 enabled = true
 maxretry = 1000000
+[talk]
+enabled = true
+maxretry = 1000000
+prefregex = {talk[0]}
+failregex = {talk[1][0]}
+            {talk[1][1]}
 """
 
 
@@ -58,6 +68,7 @@ class Attack:
         """`pause` is how long it takes, on average, from one line to the next."""
         self.log = Path(log)
         self.lines = []
+        self.talks = []  # failures that two lines tell of together
         self.rotations = 0
         self.is_over = False
         self.known = 0  # so many lines have been counted: what is older than that may go
@@ -73,10 +84,15 @@ class Attack:
         self._next_rotation = time.monotonic() + 0.3
         while not self.is_over:
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            line = f"{now} door: wrong key by {self._somebody(number)} ({number})"
+            host = self._somebody(number)
+            line = f"{now} door: wrong key by {host} ({number})"
             noise = f"{now} door: opened ({number})\n" if number % 3 == 0 else ""
-            self._put(f"{line}\n{noise}", self._may_rotate())
+            talk = (f"{now} talk[{number}]: hello from {host}", f"{now} talk[{number}]: refused")
+            # What is cut and killed between the two lines shall be known all the same.
+            self._put(f"{talk[0]}\n", is_rotating=False)
+            self._put(f"{line}\n{noise}{talk[1]}\n", self._may_rotate())
             self.lines.append(line)
+            self.talks += talk
             number += 1
         self._out.close()
 
@@ -142,12 +158,13 @@ class Outcome:
     failures: dict[str, tuple[str, ...]]
 
 
-def moments(lines, max_retry=MAX_RETRY):
+def moments(lines, max_retry=MAX_RETRY, prefix="", rules=(RULE,)):
     """What has come of `lines` after each of them, where nothing goes wrong; one and the same object."""
     conf = JailConf(
         "door",
         is_started=True,
-        failregex=(RULE,),
+        prefregex=prefix,
+        failregex=rules,
         find_time=864000.0,
         ban_time=864000.0,
         max_retry=max_retry,
@@ -159,16 +176,23 @@ def moments(lines, max_retry=MAX_RETRY):
         for said in jail.on_failure(failure, now):
             if isinstance(said, Enforce):
                 known.bans[said.ban.host] = said.ban.matches
-        known.failures[failure.host] = tuple(f.lines[0] for f in jail.failures.of(failure.host))
+        known.failures[failure.host] = tuple(
+            line for f in jail.failures.of(failure.host) for line in f.lines
+        )
         if not known.failures[failure.host]:
             del known.failures[failure.host]
         yield known
 
 
-def uninterrupted(lines, max_retry=MAX_RETRY):
+def uninterrupted(lines, max_retry=MAX_RETRY, prefix="", rules=(RULE,)):
     """What comes of `lines` where nothing goes wrong."""
-    *_, last = moments(lines, max_retry)
+    *_, last = moments(lines, max_retry, prefix, rules)
     return last
+
+
+def of_talks(lines):
+    """What comes of `lines`, two of which tell of a failure, where nothing goes wrong."""
+    return uninterrupted(lines, 10**6, *TALK)
 
 
 def stored(database, jail="door"):
@@ -228,7 +252,7 @@ class Torture:
         self.log = self.folder / "door.log"
         self.attack = Attack(self.log, seed, pause)
         self.ours = Ours(self.folder).configured(
-            JAILS.format(log=self.log, rule=RULE.replace("%", "%%"), retries=MAX_RETRY)
+            JAILS.format(log=self.log, rule=RULE.replace("%", "%%"), retries=MAX_RETRY, talk=TALK)
         )
         self.database = self.folder / "f2b.sqlite3"
         self.seen = []
@@ -238,7 +262,7 @@ class Torture:
         """Start the server and kill it, `times` times; after each look at what it has left."""
         begun = time.monotonic()
         self.ours.begin("start")
-        eventually(lambda: self.ours.logged.count("Jail started") == 2, 30, "two jails at work")
+        eventually(lambda: self.ours.logged.count("Jail started") == 3, 30, "three jails at work")
         self._writer.start()
         eventually(lambda: counted(self.database), 30, "the first failure counted")
         warm = time.monotonic() - begun
@@ -263,6 +287,8 @@ class Torture:
         assert not self._writer.is_alive()
         total = len(self.attack.lines)
         eventually(lambda: counted(self.database) >= total, 60, "the end of the attack")
+        # What is missing is told of by whoever compares.
+        eventually(lambda: counted(self.database, "talk") >= total - 20, 60, "the end of the talks")
         expected = uninterrupted(self.attack.lines)
         eventually(
             lambda: stored(self.database).bans == expected.bans, 15, "every ban in the store"

@@ -23,7 +23,7 @@ from common.options import JailConf
 from server.records import Ban, Failure, Position, Progress
 from server.store import Store
 from server.tables import Tables
-from tests.crash import Torture, counted, stored, uninterrupted
+from tests.crash import Torture, counted, of_talks, stored, uninterrupted
 from tests.support import ROOT, eventually, unavailable
 from tests.world import Ours, fail, need_root_and
 
@@ -48,6 +48,7 @@ def test_a_server_that_is_killed_again_and_again_counts_each_line_once(tmp_path)
     assert expected == stored(torture.database)
     lines = torture.attack.lines
     assert uninterrupted(lines, 10**6) == stored(torture.database, "every")
+    assert of_talks(torture.attack.talks) == stored(torture.database, "talk")
 
 
 # Forked for each statement that the database is told: there the process ends, before or after it.

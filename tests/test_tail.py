@@ -336,6 +336,26 @@ def test_what_is_known_is_found_in_a_file_that_was_rotated_meanwhile(log):
     assert (jail.known, jail.lines) == (b"one\ntwo\n", ["three", "new"])
 
 
+@pytest.mark.parametrize(
+    ("reminder", "known"),
+    [(4, "new\n"), (7, "new\n"), (10, "two\nnew\n"), (12, "two\nnew\n"), (13, "one\ntwo\nnew\n")],
+)
+def test_what_is_known_may_stand_in_the_file_before(log, reminder, known):
+    tail = follow(log, first := Jail())
+    look(tail)
+    log.with_name("auth.log.2").write_text("long ago\n")
+    os.utime(log.with_name("auth.log.2"), (1, 1))
+    renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    jail = reminded(reminder)
+    jail.position, jail.older = first.position, first.older
+    append(log, "newer\n")
+    look(follow(log, jail))
+
+    assert (jail.known.decode(), jail.lines) == (known, ["newer"])
+
+
 def test_what_a_jail_need_not_read_is_passed_over_for_it_alone(log, caplog):
     caplog.set_level("INFO")
     one, other = Jail("picky"), Jail("sshd")
