@@ -147,13 +147,24 @@ class Jail:
         return self.bans.next_end
 
     def follow_clock(self, step: float, since: float) -> None:
-        """The clock was stepped: the bans that began at `since` or later keep their length."""
+        """The clock was stepped: bans that began at `since` or later keep their length, failures
+        since then their age.
+        """
         for ban in self.bans:
             if ban.since >= since:
                 moved = _moved(ban, step, since)
                 self.bans.put(moved)
                 self._changes.ban(moved)
         self._pardons.follow_clock(step)
+        recent = [one.host for one in self.failures.everything() if one.when >= since]
+        for host in dict.fromkeys(recent):
+            self._changes.settle(host)
+            self._changes.failed[host] = [
+                one._replace(when=one.when + step) if one.when >= since else one
+                for one in self.failures.take(host)
+            ]
+            for failure in self._changes.failed[host]:
+                self.failures.add(failure)
 
     def is_ignored(self, failure: Failure) -> bool:
         """Whether `failure` would count for nothing."""

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -30,6 +29,7 @@ _REMEMBERED = 256  # files with two names of which the place is kept between two
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
 _BLANK = b"blank"  # begins what stands in a position for the first line where there is none
+_MOMENT, _NAME = 8, 8  # bytes there: when it was last written, and for each file beside it
 _NEIGHBOURS = 16  # rotated files that a position in such a file knows
 
 _NUMBER = re.compile(r"[-._]\d[-._\d]*")
@@ -424,12 +424,19 @@ def position_in_blank(path: str, source: Source) -> Position:
     By that a copy is told that is made of it later, before it is truncated.
     """
     name = Path(path).name
-    inodes = [
-        status.st_ino for other, status in beside(path) if is_numbered(Path(other).name, name)
-    ]
-    moment = source.status.st_mtime_ns
-    known = struct.pack(f"<{1 + len(inodes[:_NEIGHBOURS])}Q", moment, *inodes[:_NEIGHBOURS])
-    return Position(source.device, source.inode, 0, _BLANK + known)
+    paths = [other for other, _ in beside(path) if is_numbered(Path(other).name, name)]
+    moment = source.status.st_mtime_ns.to_bytes(_MOMENT, "big")
+    known = b""
+    for other in paths[:_NEIGHBOURS]:
+        if (neighbour := _open_quietly(other)) is not None:
+            with neighbour:
+                known += _name_of(neighbour)
+    return Position(source.device, source.inode, 0, _BLANK + moment + known)
+
+
+def _name_of(source: Source) -> bytes:
+    """What tells a file from others; a number alone may soon be that of another one."""
+    return blake2b(b"%d %b" % (source.inode, source.fingerprint), digest_size=_NAME).digest()
 
 
 def _is_blank(position: Position) -> bool:
@@ -438,22 +445,26 @@ def _is_blank(position: Position) -> bool:
 
 def open_copies_since(path: str, position: Position, current: Source, limit: int) -> list[Source]:
     """The copies made since of what `current` held later, which was blank at `position`."""
-    name, known = Path(path).name, position.fingerprint.removeprefix(_BLANK)
-    if position.offset or not known or len(known) % 8 or not _is_blank(position):
+    if position.offset or not position.fingerprint.startswith(_BLANK):
         return []
-    moment, *inodes = struct.unpack(f"<{len(known) // 8}Q", known)
+    rest = position.fingerprint.removeprefix(_BLANK)
+    moment, names = int.from_bytes(rest[:_MOMENT], "big"), rest[_MOMENT:]
+    known = {names[at : at + _NAME] for at in range(0, len(names), _NAME)}
+    name = Path(path).name
     paths = [
         other
         for other, status in beside(path)
         if status.st_mtime_ns >= moment
-        and status.st_ino not in (current.inode, *inodes)
+        and status.st_ino != current.inode
         and is_numbered(Path(other).name, name)
     ]
-    found = []
-    for source in [_open_quietly(other) for other in reversed(paths[:limit])]:
-        if source is not None and source.is_copy_of(current):
+    found: list[Source] = []
+    for source in [_open_quietly(other) for other in reversed(paths)]:
+        if source is None:
+            continue
+        if _name_of(source) in known or source.is_copy_of(current) or len(found) == limit:
             source.close()
-        elif source is not None:
+        else:
             found.append(source)
     return found
 

@@ -121,6 +121,22 @@ def test_every_line_is_read_once_where_the_log_is_copied_and_truncated(rotated):
     rotated.reads_everything()
 
 
+@pytest.mark.parametrize("rotated", COPYING[1:], indirect=True, ids=" ".join)
+def test_every_line_is_read_once_where_the_log_was_empty_and_is_copied_between_two_runs(rotated):
+    with rotated.log.open("a") as service:
+        rotated.write(service)
+        rotated.reads_everything()
+        rotated.rotate()
+        eventually(lambda: rotated.positions[str(rotated.log)].offset == 0, what="an empty log")
+        rotated.reader.stop()
+        rotated.write(service)
+        rotated.rotate()
+        rotated.write(service)
+    rotated.start()
+
+    rotated.reads_everything()
+
+
 @pytest.mark.parametrize("rotated", COPYING + RENAMING[:3] + DATED, indirect=True, ids=" ".join)
 def test_every_line_is_read_once_where_it_was_rotated_between_two_runs(rotated):
     with rotated.log.open("a") as service:

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -18,23 +16,11 @@ from server.filter import Filter
 from server.jail import Jail
 from server.records import Enforce, Failure, LogBlock, Position
 from server.seek import CONTEXT, DISORDER, WORTH, border
+from tests.support import at_home_in
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 FIND_TIME = 600.0
 DAY = 86400.0
-
-
-@contextmanager
-def at_home_in(zone):
-    """This process in another time zone."""
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = zone
-    time.tzset()
-    try:
-        yield
-    finally:
-        os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
-        time.tzset()
 
 
 def iso(moment):

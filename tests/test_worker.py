@@ -11,7 +11,7 @@ from server.records import Ban, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
 from server.store import Store
 from server.worker import Worker, World, border_of
-from tests.support import BOB, EVE, eventually
+from tests.support import BOB, EVE, at_home_in, eventually
 
 WALL = ActionConf("wall", {"actionban": "ban <ip>", "actionunban": "unban <ip>"})
 
@@ -261,6 +261,67 @@ def test_a_clock_that_is_set_neither_releases_nor_prolongs(place, step):
     ssh.worker.ask(lambda jail: None)
     eventually(lambda: f"unban {EVE}" in ssh.ran)
     assert 1 == ssh.ran.count(f"ban {EVE}")
+
+
+@pytest.mark.parametrize("step", [-1e8, -3600, 3600, 1e9])
+def test_a_clock_that_is_set_neither_hides_failures_nor_lets_them_count_for_longer(place, step):
+    store = Store(":memory:")
+    store.open()
+    ssh = place(store=store, max_retry=3, find_time=600, ban_time=86400)
+    ssh.now += 1  # the dates of the log have no fractions
+
+    def see(host):
+        line = door_line(ssh.now + ssh.step, f"refused {host}").encode()
+        assert ssh.worker.offer(LogBlock("/log", line, Position(1, 2, 0), Position(1, 2, 9)))
+        return ssh.figures()[1]
+
+    assert [] == see(EVE) == see(EVE) == see(BOB) == see(BOB)
+    ssh.step = step
+    ssh.now += 300
+    assert [EVE] == see(EVE)
+
+    ssh.now += 400
+    assert [EVE] == see(BOB)
+    assert store.sync()
+    failures = store.failures("ssh", ssh.now + step - 600)
+    assert [BOB] == [one.host for one in failures]
+
+
+def test_bans_that_ended_in_a_sleep_of_the_machine_are_over_and_others_go_on(place, caplog):
+    ssh = place(max_retry=1, ban_time=3600)
+    ssh.see(EVE)
+    eventually(lambda: f"ban {EVE}" in ssh.ran)
+    ssh.now += 3000
+    ssh.see(BOB)
+    eventually(lambda: f"ban {BOB}" in ssh.ran)
+    begun = ssh.now
+
+    ssh.now += 1800  # both clocks go on in a sleep; nothing that waits does
+    ssh.worker.ask(lambda jail: None)
+
+    eventually(lambda: f"unban {EVE}" in ssh.ran)
+    assert [pytest.approx(begun + 3600)] == ssh.worker.ask(
+        lambda jail: [b.until for b in jail.bans]
+    )
+    assert "stepped" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change", [1_792_890_000.0, 1_774_746_000.0], ids=["doubled hour", "missing hour"]
+)
+def test_failures_and_bans_keep_their_time_in_nights_in_which_clocks_are_changed(place, change):
+    with at_home_in("Europe/Berlin"):
+        ssh = place(max_retry=3, find_time=600, ban_time=1190)
+        ssh.now = change - 7200
+        for minute in range(240):
+            ssh.now += 60
+            if minute % 40 in (0, 4, 8):
+                ssh.see(EVE)
+            elif minute % 40 in (29, 34):
+                ssh.see(BOB)
+            ssh.figures()
+            is_out = 8 <= minute % 40 < 28
+            assert ([EVE] if is_out else []) == ssh.figures()[1], f"minute {minute}"
 
 
 def test_a_ban_of_an_earlier_run_ends_when_it_was_to_end_whatever_the_clock_was(place):
