@@ -45,7 +45,7 @@ soak: env  ## kill the server hundreds of times under attack; nothing may be los
 	$(BIN)/python bench/soak.py
 
 bench: env  ## how fast it is
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench
 
 manual: env  ## what is read from the tables: man pages, reference, completion for shells
 	$(BIN)/python tools/manual.py
