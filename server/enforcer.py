@@ -17,6 +17,7 @@ from common.options import ActionConf
 from server.action import FAMILIES, Action, Facts, ending, family_of, hint, no_facts, quotable
 from server.caller import Caller
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result, ShellCommand
+from server.singles import orders_for
 from server.steps import Asking, Note, Steps
 
 __all__ = ["Enforcer", "Note", "Steps"]
@@ -45,7 +46,7 @@ class Enforcer:
     def carry_out(self, orders: Sequence[Order]) -> Steps:
         """Carry out all that waits.  Each action gets its orders in order, one action after the other."""
         for runner in self._running:
-            yield from runner.carry_out(orders)
+            yield from runner.carry_out(orders_for(runner.conf, orders))
 
     def stop(self) -> Steps:
         """Take back all bans and stop the actions."""
@@ -66,7 +67,8 @@ class Enforcer:
             after.append(runner)
             if old is None:
                 yield from runner.start()
-                yield from runner.carry_out([Enforce(ban, restored=True) for ban in bans])
+                again = [Enforce(ban, restored=True) for ban in bans]
+                yield from runner.carry_out(orders_for(conf, again))
             else:
                 yield from self._replace(old, runner, bans)
         # New walls stand before old ones fall.
@@ -82,7 +84,8 @@ class Enforcer:
             case _:
                 yield from old.stop()
                 yield from new.start()
-                yield from new.carry_out([Enforce(ban, restored=True) for ban in bans])
+                again = [Enforce(ban, restored=True) for ban in bans]
+                yield from new.carry_out(orders_for(new.conf, again))
 
     def _runner(self, conf: ActionConf) -> _Runner | Caller:
         if conf.module is not None:

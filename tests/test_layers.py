@@ -21,7 +21,7 @@ LAYERS = {
         zones datestyles dates seek pattern conversation
         literals screen lint filter ignore
         counter bantime networks bans pardons jail
-        quoting actionbase actions action steps caller enforcer announce
+        quoting actionbase actions action steps singles caller enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store
         plugins actor worker server control check daemon main
