@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env check format test demo soak bench manual clean
+.PHONY: help env check format test demo soak bench bench-doc manual clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 env: $(READY)  ## the Python environment in .venv, with everything that tests and checks need
 	@$(BIN)/python -c "import systemd.journal" 2>/dev/null || ! pkg-config --exists libsystemd 2>/dev/null \
@@ -45,7 +45,11 @@ soak: env  ## kill the server hundreds of times under attack; nothing may be los
 	$(BIN)/python bench/soak.py
 
 bench: env  ## how fast it is
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST))
+
+bench-doc: env  ## measure at length, and write doc/performance.md
+	$(BIN)/python -m bench --repeat 5 --full --json doc/performance.json $(if $(AGAINST),--against $(AGAINST))
+	$(BIN)/python -m bench.page doc/performance.json
 
 manual: env  ## what is read from the tables: man pages, reference, completion for shells
 	$(BIN)/python tools/manual.py

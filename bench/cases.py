@@ -28,11 +28,6 @@ class Quantity:
     earlier: float = 0.0  # fail2ban 1.1.2 on Python 3.11, two cores of a machine like this
     means: str = ""
 
-    @property
-    def is_rate(self) -> bool:
-        """More is better."""
-        return self.unit.endswith("per CPU-second") or self.unit.endswith("per second")
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
