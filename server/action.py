@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from common import address, units
@@ -28,11 +29,15 @@ TIMEOUT = 60.0
 
 # Linux takes 128 KiB in one variable; a value may double where it has to be written for printf.
 LONGEST_VALUE = 32 * 1024
-_LONGEST_ADDRESS = len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128,")
+_MOST_AT_ONCE = 100_000  # bans that one command reads from its standard input
+_LONGEST_LIST = 64 << 20  # bytes that actionlist may print: some 50 for each ban
 _ADDRESS = re.compile(r"[0-9A-Fa-f]*[:.][0-9A-Fa-f:./]*")
+_PART = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PLAIN_ADDRESS = re.compile(rf"{_PART}(?:\.{_PART}){{3}}")
 _LONGEST_QUOTE = 500  # letters of a command's output that an error repeats
 
 Facts = Callable[[str, Ban], str | None]
+Clock = Callable[[], float]
 
 
 def render(
@@ -129,6 +134,8 @@ def clean(value: str) -> str:
 
 def ip_of(ban: Ban) -> str:
     """The address of a ban; of an id that is none, the address the failure knew, else the id."""
+    if _PLAIN_ADDRESS.fullmatch(ban.host):  # most are: what follows takes ten times as long
+        return ban.host
     if _version(ban.host) is None:
         for key in ("ip4", "ip6"):
             if address.shortest(str(ban.fields.get(key) or "")):
@@ -138,7 +145,11 @@ def ip_of(ban: Ban) -> str:
 
 def family_of(ban: Ban) -> str:
     """`inet6` for IPv6 addresses and networks, `inet4` for all else."""
-    return INET6 if _version(ip_of(ban)) == 6 else INET4
+    return family_of_ip(ip_of(ban))
+
+
+def family_of_ip(ip: str) -> str:
+    return INET6 if ":" in ip and _version(ip) == 6 else INET4
 
 
 def _version(host: str) -> int | None:
@@ -177,6 +188,7 @@ _TAGS: dict[str, Callable[[Ban], str]] = {
     "ipjailfailures": lambda ban: str(ban.failures),
     "time": lambda ban: _whole(ban.since),
     "bantime": lambda ban: _whole(ban.seconds),
+    "remaining": lambda ban: "0",
     "bancount": lambda ban: str(ban.count),
     "matches": _matches,
     "ipmatches": _matches,
@@ -254,16 +266,48 @@ def no_facts(tag: str, ban: Ban) -> str | None:
 class Action:
     """The commands that an `ActionConf` stands for; None where it has no such command."""
 
-    def __init__(self, jail: str, conf: ActionConf, facts: Facts = no_facts) -> None:
+    def __init__(
+        self, jail: str, conf: ActionConf, facts: Facts = no_facts, clock: Clock | None = None
+    ) -> None:
         self.jail = jail
         self.conf = conf
         self.name = conf.name
         self.is_for_restored = not units.is_on(conf.properties.get("norestored", False))
         self.repairs_on_unban = units.is_on(conf.properties.get("actionrepair_on_unban", False))
-        self._facts = facts
+        self._told = facts
+        self._clock = clock
         self._properties = {"name": jail, "actname": conf.name, **conf.properties}
         self._timeout = _timeout(conf.properties.get("timeout"))
         self._pasted: dict[tuple[str, str | None], str | None] = {}
+
+    @cached_property
+    def _longest(self) -> float:
+        """How many seconds the action's tool can count down by itself; 0 where it does not."""
+        given = self.conf.properties.get("actionban_expires", False)
+        # An actionban of somebody's own that does not tell the time would ban for ever.
+        if self._clock is None or "<remaining>" not in (self.script("actionban", INET4) or ""):
+            return 0.0
+        if units.is_on(given):
+            return math.inf
+        try:
+            return float(units.seconds(str(given)))
+        except ValueError:
+            return 0.0
+
+    @property
+    def expires(self) -> bool:
+        """Whether the tool ends bans by itself when their time is over."""
+        return self._longest > 0
+
+    def remaining(self, ban: Ban) -> int:
+        """After how many seconds the tool is to end `ban` by itself; 0 where it shall not."""
+        if self._clock is None or not self._longest:
+            return 0
+        left = ban.until - self._clock()
+        return max(1, math.ceil(left)) if left <= self._longest and math.isfinite(left) else 0
+
+    def _facts(self, tag: str, ban: Ban) -> str | None:
+        return str(self.remaining(ban)) if tag == "remaining" else self._told(tag, ban)
 
     @property
     def starts_on_demand(self) -> bool:
@@ -303,13 +347,23 @@ class Action:
         return self.for_ban("actionunban", ban, restored)
 
     def prolong(self, ban: Ban, restored: bool = False) -> ShellCommand | None:
-        """`actionprolong`; what has none but an `actionreban` is told that way."""
-        key = "actionprolong" if self.has("actionprolong", family_of(ban)) else "actionreban"
+        """`actionprolong`; what has none but an `actionreban` is told that way.
+
+        A tool that ends bans by itself must be told in any case.
+        """
+        family = family_of(ban)
+        keys = ("actionprolong", "actionreban", *(("actionban",) if self.expires else ()))
+        key = next((key for key in keys if self.has(key, family)), keys[0])
         return self.for_ban(key, ban, restored)
 
     def reban(self, ban: Ban, restored: bool = False) -> ShellCommand | None:
         key = "actionreban" if self.has("actionreban", family_of(ban)) else "actionban"
         return self.for_ban(key, ban, restored)
+
+    def listing(self, family: str) -> ShellCommand | None:
+        """`actionlist`, which prints what is banned now: an address a line, and its seconds left."""
+        command = self.command("actionlist", family)
+        return None if command is None else replace(command, output_limit=_LONGEST_LIST)
 
     def command(self, key: str, family: str | None) -> ShellCommand | None:
         script = self.script(key, family)
@@ -325,17 +379,21 @@ class Action:
     def for_many(self, key: str, bans: Sequence[Ban]) -> Iterator[tuple[list[Ban], ShellCommand]]:
         """The command `key` for many addresses of one family at once, in portions.
 
-        Its tag `<ips>` are the addresses with commas between; what is no address is left out.
+        Its tag `<ips>` are the addresses with commas between.  One that does not name it reads them,
+        an address a line with its `<remaining>` time.  What is no address is left out.
         """
-        fit = [ban for ban in bans if _ADDRESS.fullmatch(ip_of(ban))]
-        size = LONGEST_VALUE // _LONGEST_ADDRESS
-        for at in range(0, len(fit), size):
-            portion = fit[at : at + size]
-            script = self.script(key, family_of(portion[0]))
-            if script is not None:
-                values = {"ips": ",".join(map(ip_of, portion))}
-                command = _with_values(script, values)
-                yield portion, replace(command, timeout=self._timeout)
+        fit = [(ban, ip) for ban in bans if _ADDRESS.fullmatch(ip := ip_of(ban))]
+        script = self.script(key, family_of(fit[0][0])) if fit else None
+        if script is None:
+            return
+        is_reading = "<ips>" not in script
+        for portion in _read_portions(fit) if is_reading else _named_portions(fit):
+            if is_reading:
+                lines = [f"{ip} {self.remaining(ban)}\n" for ban, ip in portion]
+                command = ShellCommand(script, input="".join(lines).encode())
+            else:
+                command = _with_values(script, {"ips": ",".join(ip for _, ip in portion)})
+            yield [ban for ban, _ in portion], replace(command, timeout=self._timeout)
 
     def script(self, key: str, family: str | None) -> str | None:
         """The command `key` as it is before a ban's values are put to it."""
@@ -344,6 +402,26 @@ class Action:
             script = _paste(str(found), self._properties, family) if found else ""
             self._pasted[key, family] = script if script.strip() else None
         return self._pasted[key, family]
+
+
+_Portion = list[tuple[Ban, str]]
+
+
+def _read_portions(fit: _Portion) -> Iterator[_Portion]:
+    return (fit[at : at + _MOST_AT_ONCE] for at in range(0, len(fit), _MOST_AT_ONCE))
+
+
+def _named_portions(fit: _Portion) -> Iterator[_Portion]:
+    """As many at a time as a variable can hold."""
+    portion: _Portion = []
+    length = 0
+    for ban, ip in fit:
+        length += len(ip) + 1
+        if length > LONGEST_VALUE:
+            yield portion
+            portion, length = [], len(ip) + 1
+        portion.append((ban, ip))
+    yield portion
 
 
 def _timeout(given: Any) -> float:

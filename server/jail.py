@@ -138,7 +138,7 @@ class Jail:
         self._pardons.drop_older_than(now - self.conf.find_time)
         orders: list[Order] = []
         for ban in self.bans.take_over(now):
-            orders += self._exchange(ban, ban.parts, now)
+            orders += self._exchange(ban, ban.parts, now, is_over=True)
         return orders
 
     @property
@@ -394,7 +394,9 @@ class Jail:
         known = {around.host, *(part.host for part in around.parts)}
         return [] if ban.host in known else [self._keep_in(around, ban)]
 
-    def _exchange(self, gone: Ban, stay: Iterable[Ban], now: float) -> list[Order]:
+    def _exchange(
+        self, gone: Ban, stay: Iterable[Ban], now: float, *, is_over: bool = False
+    ) -> list[Order]:
         """Lift `gone`, which has been taken out, and have those of `stay` stand that still run."""
         stay = [each for each in stay if each.until > now]
         self._changes.lift(gone.host)
@@ -405,7 +407,7 @@ class Jail:
         if any(part.host in kept for part in gone.parts):
             gone = replace(gone, parts=tuple(p for p in gone.parts if p.host not in kept))
         # Those that stay are shut out by themselves before the wall around them falls.
-        return [*(Enforce(each, restored=True) for each in stay), Lift(gone)]
+        return [*(Enforce(each, restored=True) for each in stay), Lift(gone, is_over=is_over)]
 
     def _unpardoned(self, ban: Ban) -> tuple[Ban, ...]:
         """What is left of a ban, to be taken up, after what was let in since it began."""

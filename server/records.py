@@ -136,10 +136,12 @@ class Lift:
     """Order: let `ban.host` in again, with those of its parts that `ban` still names.
 
     Where `into` names the ban of a network, that one stands in for it: the host stays shut out.
+    `is_over` where its time is up, and nobody asked for it.
     """
 
     ban: Ban
     into: str = ""
+    is_over: bool = False
 
 
 Order = Enforce | Prolong | Lift
@@ -175,12 +177,15 @@ Event = Failure | Ignored | AlreadyBanned | Spared
 class ShellCommand:
     """A script for /bin/sh and the values that it names; the two never meet in one string.
 
-    It may take `timeout` seconds.
+    It may take `timeout` seconds, finds `input` in its standard input, and of what it prints the
+    first `output_limit` bytes are kept.
     """
 
     script: str
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0
+    input: bytes = b""
+    output_limit: int = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
-from typing import IO
+from contextlib import nullcontext
+from typing import IO, Any
 
 from server.action import hint
 from server.records import Result, ShellCommand
@@ -22,7 +24,6 @@ __all__ = ["hint", "run"]
 
 log = logging.getLogger("fail2ban.shell")
 
-OUTPUT_LIMIT = 64 * 1024
 _GRACE = 2.0  # seconds between asking a program to end and ending it
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LONGEST_ARGUMENT = 128 * 1024 - 1  # of Linux: one argument, or one variable with its name
@@ -30,33 +31,52 @@ _CHUNK = 64 * 1024
 
 
 def run(
-    command: ShellCommand, timeout: float | None = None, output_limit: int = OUTPUT_LIMIT
+    command: ShellCommand, timeout: float | None = None, output_limit: int | None = None
 ) -> Result:
-    """Run `command` and wait for it, `timeout` seconds (its own, if not given) at most.
+    """Run `command` and wait for it; its limits of time and output are its own, if not given.
 
-    It gets a session of its own, nothing to read, and of our environment next to nothing.  Of what
-    it prints the first `output_limit` bytes of each stream are kept.  After the time limit its
+    It gets a session of its own, nothing to read but its input, and of our environment next to
+    nothing.  Of what it prints the first bytes of each stream are kept.  After the time limit its
     whole group is asked to end, and a little later ended.
     """
     if len(os.fsencode(command.script)) > _LONGEST_ARGUMENT:
         return Result(command, 126, stderr="the script is longer than the system takes")
     limit = command.timeout if timeout is None else timeout
+    most = command.output_limit if output_limit is None else output_limit
     try:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command.script],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**base_environment(), **command.environment},
-            start_new_session=True,
-        )
+        with _readable(command.input) as source:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command.script],
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**base_environment(), **command.environment},
+                start_new_session=True,
+            )
     except (OSError, ValueError) as error:
         is_missing = isinstance(error, FileNotFoundError)
         return Result(command, 127 if is_missing else 126, stderr=f"/bin/sh: {error}")
     assert process.stdout is not None and process.stderr is not None
     # No `with process`: that would wait for what cannot be ended.
     with process.stdout, process.stderr:
-        return _attend(process, command, limit, output_limit)
+        return _attend(process, command, limit, most)
+
+
+def _readable(data: bytes) -> Any:
+    """`data` as a file that has no name, and that no program can be too slow to read."""
+    if not data:
+        return nullcontext(subprocess.DEVNULL)
+    if not hasattr(os, "memfd_create"):
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+    else:
+        file = os.fdopen(os.memfd_create("fail2ban"), "w+b")
+    try:
+        file.write(data)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def base_environment() -> dict[str, str]:

@@ -6,14 +6,24 @@ Whoever carries the steps out sends back how each ended.  Nothing is done here.
 
 from __future__ import annotations
 
-from collections.abc import Generator, MutableMapping
+from collections.abc import Callable, Generator, MutableMapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from common.options import ActionConf
 from server.records import Result, ShellCommand
 
 T = TypeVar("T")
+
+
+class Clocks(NamedTuple):
+    """What time it is: `now` the time of day, by which bans end, and `ticks`, which nobody sets.
+
+    The latter counts as kernels count timeouts: not while the machine sleeps.
+    """
+
+    now: Callable[[], float]
+    ticks: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ LAYERS = {
         zones datestyles dates seek pattern conversation
         literals screen lint filter ignore
         counter bantime networks bans pardons jail
-        quoting actionbase actions action steps singles caller enforcer announce
+        quoting actionbase actions action ledger steps singles caller runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store
         plugins actor worker server control check daemon main
@@ -79,7 +79,7 @@ ALLOWED = {
     ): "the parser of regexes, which has another name in later Pythons",
     ("server.lint", "importlib"): "the parser of regexes, as above",
     ("tryout.faults", "pathlib"): "the type of an argument",
-    ("server.enforcer", "logging"): "names of levels; logs nothing",
+    ("server.runner", "logging"): "names of levels; logs nothing",
     (
         "server.pattern",
         "importlib",
