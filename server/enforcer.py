@@ -50,6 +50,17 @@ class Enforcer:
         return min((one.due for one in self._running if isinstance(one, Runner)), default=math.inf)
 
     @property
+    def watched(self) -> frozenset[str]:
+        """What in the kernel is a reason to look at once."""
+        every = [one.watched for one in self._running if isinstance(one, Runner)]
+        return frozenset().union(*every)
+
+    @property
+    def rest(self) -> float:
+        """How many seconds should be between two looks at least."""
+        return max((one.rest for one in self._running if isinstance(one, Runner)), default=0.0)
+
+    @property
     def enforced(self) -> dict[str, tuple[int, int]]:
         """Of the actions that can tell: how many bans are enforced, and how many should be."""
         return {

@@ -188,7 +188,7 @@ def folded(orders: Sequence[Order]) -> list[Order]:
         lifts = [one for one in before if isinstance(one, Lift)][:1]
         match order:
             case Lift():
-                sums[host] = lifts or [order]
+                sums[host] = [lifts[0] if lifts else order]
             case Enforce():
                 sums[host] = [*lifts, order]
             case Prolong():

@@ -22,6 +22,7 @@ from common.options import DAEMON_OPTIONS, DaemonConf
 from common.version import VERSION
 from server.control import Control
 from server.daemon import FAILED, PidFile, detached
+from server.patrol import Patrol
 from server.reader import LogReader
 from server.resolver import Resolver
 from server.server import Backend, Server
@@ -77,9 +78,11 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     target.set_target(daemon.log_target, daemon.syslog_socket)
     target.set_level(daemon.log_level)
     store, reader, resolver = _open_store(daemon), LogReader(), Resolver()
+    patrol = Patrol()
     world = World(
-        time.time, reader, store, resolver, run_command, uptime=_uptime, sessions=Sessions()
-    )
+        time.time, reader, store, resolver, run_command,
+        uptime=_uptime, sessions=Sessions(), patrol=patrol,
+    )  # fmt: skip
     pinned = frozenset(key for key in _PINNABLE if getattr(settings, key) is not None)
     server = Server(world, Backend(target, _open_store), daemon, pinned)
     transmitter = Transmitter(server)
@@ -109,6 +112,7 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
         control.serve()
     finally:
         server.close()
+        patrol.stop()
         control.close()
     return 0
 

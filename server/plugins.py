@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,7 @@ log = logging.getLogger("fail2ban.actions")
 
 T = TypeVar("T")
 _LARGEST = 4 << 20  # bytes of a file that may be code
+_loading = threading.Lock()
 
 # What code of others may raise; KeyboardInterrupt is nobody's but the interpreter's.
 _WHATEVER = (Exception, SystemExit)
@@ -188,6 +190,11 @@ def _class_of(conf: ActionConf) -> type[ActionBase]:
 
 def _module(path: str) -> ModuleType:
     """The module that the file at `path` is, run once for as long as the file stays the same."""
+    with _loading:
+        return _loaded(path)
+
+
+def _loaded(path: str) -> ModuleType:
     source = _read(path)
     digest = hashlib.sha256(os.fsencode(path) + b"\0" + source).hexdigest()
     name = f"fail2ban_action_{Path(path).stem}_{digest[:16]}"

@@ -58,6 +58,21 @@ class Runner:
         found, wanted = zip(*self._figures.values(), strict=True)
         return sum(found), sum(wanted)
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The table and the sets of nftables in which a change is a reason to look."""
+        words = [
+            (self.action.script("actionlist_watch", family) or "").split() for family in FAMILIES
+        ]
+        return frozenset(
+            name for kind, *names in filter(None, words) if kind == "nftables" for name in names
+        )
+
+    @property
+    def rest(self) -> float:
+        """How many seconds should be between two looks at least."""
+        return max(_AFTER_BANS, _SHARE * self._cost)
+
     # -- what the enforcer asks for
 
     def start(self) -> Steps:
@@ -547,7 +562,7 @@ class Runner:
     def _look_soon(self) -> None:
         """What has changed is to be looked at: soon, but not all the time."""
         if self._may_look:
-            self.due = min(self.due, self._ticks() + max(_AFTER_BANS, _SHARE * self._cost))
+            self.due = min(self.due, self._ticks() + self.rest)
 
     def _look(self) -> Steps:
         for family in FAMILIES:

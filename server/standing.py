@@ -233,6 +233,9 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
             done.append((f"Banned {title} list", known))
     if spared:
         done.append(("Spared, as logged in", spared))
+    if enforced := worker.enforced:
+        told = [f"{action} {found}/{all}" for action, (found, all) in enforced.items()]
+        done.append(("Enforced", told))
     if problems := worker.problems:
         done.append(("Problems", list(problems)))
     return [("Filter", found), ("Actions", done)]

@@ -31,11 +31,11 @@ from server.actor import Actor
 from server.announce import line_of
 from server.dates import DateDetector
 from server.draft import cache_options
-from server.enforcer import Enforcer
 from server.filter import LONGEST_LINE, Filter, encoding_of, line_decoder
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
+from server.patrol import Patrol
 from server.plugins import Plugin
 from server.reader import LogReader
 from server.records import (
@@ -57,6 +57,7 @@ from server.records import (
 from server.resolver import Resolver, name_of
 from server.screen import is_plain
 from server.source import Border
+from server.steps import Clocks
 from server.store import Store
 
 log = logging.getLogger("fail2ban.jail")
@@ -88,6 +89,7 @@ class World:
     journal: JournalReader = field(default_factory=JournalReader)
     uptime: Callable[[], float] | None = None
     sessions: Callable[[], Collection[str]] = tuple
+    patrol: Patrol | None = None
 
 
 class Worker:
@@ -176,6 +178,11 @@ class Worker:
         return acted and not self._thread.is_alive()
 
     @property
+    def enforced(self) -> dict[str, tuple[int, int]]:
+        """Of the actions that can tell: how many bans are enforced, and how many should be."""
+        return self._actor.enforced if self._actor else {}
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with this jail now, for `status`."""
         name = self._jail.conf.name
@@ -237,6 +244,8 @@ class Worker:
         self._save()
         self._world.store.follow_clock(name, step, since)
         self._jail.follow_clock(step, since)
+        if self._actor is not None:
+            self._actor.adjust(tuple(self._jail.bans))
         self._begun += step
         self._save()
 
@@ -348,7 +357,7 @@ class Worker:
             return
         if conf.actions != old.actions and self._actor is not None:
             bans = tuple(self._jail.bans)
-            self._actor.do(lambda enforcer: enforcer.change(conf.actions, bans))
+            self._actor.change(conf.actions, bans)
         if _of_logs(old) != _of_logs(conf):
             self._follow()
 
@@ -356,9 +365,10 @@ class Worker:
         """Start the actions, bring back what an earlier run left, and read the logs."""
         conf, now = self._jail.conf, self._world.clock()
         name = conf.name
-        self._actor = Actor(name, Enforcer(name, conf.actions, self._fact), self._world.run)
+        world = self._world
+        clocks = Clocks(world.clock, time.monotonic)
+        self._actor = Actor(name, conf.actions, world.run, self._fact, clocks, world.patrol)
         self._actor.start()
-        self._actor.do(lambda enforcer: enforcer.start())
         since = now - conf.find_time
         early = [Enforce(ban) for ban in self._jail.bans]
         store = self._world.store
@@ -433,7 +443,7 @@ class Worker:
                 self._on_block(item)
         self._save()
         if self._actor is not None:
-            self._actor.do(lambda enforcer: enforcer.stop())
+            self._actor.stop()
             self._actor.end()
         log.info("[%s] Jail stopped", conf.name)
         raise _Ended

@@ -5,7 +5,6 @@ import pytest
 
 from common.options import ActionConf
 from server.actor import Actor
-from server.enforcer import Enforcer
 from server.records import Ban, Enforce, Lift, Result
 from tests.support import BOB, EVE, eventually
 
@@ -19,8 +18,9 @@ class Stage:
         self.ran = []
         self.gate = threading.Event()
         self.gate.set()
-        self.actor = Actor("ssh", Enforcer("ssh", actions or (WALL,)), self._run)
+        self.actor = Actor("ssh", actions or (WALL,), self._run)
         self.actor.start()
+        assert self.actor.settle(10)
 
     def _run(self, command):
         self.gate.wait(10)
@@ -44,10 +44,11 @@ def a_ban(host):
 
 
 def test_orders_are_carried_out_in_their_order(stage):
-    stage.actor.do(lambda enforcer: enforcer.start())
     stage.actor.carry_out([Enforce(a_ban(EVE))])
     stage.actor.carry_out([Enforce(a_ban(BOB)), Lift(a_ban(EVE))])
-    stage.actor.do(lambda enforcer: enforcer.stop()).result(10)
+    stage.actor.stop()
+    stage.actor.end()
+    assert stage.actor.join(10)
 
     assert stage.ran == [
         "open",
@@ -64,7 +65,7 @@ def test_nobody_waits_for_a_slow_action(stage):
 
     stage.actor.carry_out([Enforce(a_ban(EVE))])
 
-    assert stage.ran == []
+    assert stage.ran == ["open"]
     stage.gate.set()
     eventually(lambda: f"ban {EVE}" in stage.ran)
 
@@ -85,7 +86,9 @@ def test_an_unforeseen_error_is_shown_and_the_next_order_carried_out():
 
     stage.actor.carry_out([Enforce(a_ban(EVE))])
     eventually(lambda: stage.actor.problems)
-    stage.actor.do(lambda enforcer: enforcer.stop()).result(10)
+    stage.actor.stop()
+    stage.actor.end()
+    assert stage.actor.join(10)
     stage.actor.end()
 
     assert "the world is gone" in stage.actor.problems[0]

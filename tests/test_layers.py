@@ -24,7 +24,7 @@ LAYERS = {
         quoting actionbase actions action ledger steps singles caller runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store
-        plugins actor worker server control check daemon main
+        patrol plugins actor worker server control check daemon main
         """,
     "client": """
         ini include expand filterconf actionconf jailconf stream present asjson

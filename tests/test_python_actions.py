@@ -101,25 +101,25 @@ class Stage:
 
     def __init__(self, diary, *confs):
         self.diary = diary
-        self.actor = Actor("ssh", Enforcer("ssh", confs), lambda command: Result(command, 0))
+        self.actor = Actor("ssh", confs, lambda command: Result(command, 0))
         self.actor.start()
-        self.actor.do(lambda enforcer: enforcer.start())
 
     def done(self, *orders):
         """What has been written once `orders` are carried out, the start left out."""
         self.actor.carry_out(orders)
-        self.actor.do(lambda enforcer: enforcer.carry_out(())).result(10)
+        assert self.actor.settle(10)
         return self.wrote[1:]
 
     def change(self, conf, *bans):
-        self.actor.do(lambda enforcer: enforcer.change((conf,), bans)).result(10)
+        self.actor.change((conf,), bans)
+        assert self.actor.settle(10)
 
     @property
     def wrote(self):
         return self.diary.read_text().splitlines() if self.diary.exists() else []
 
     def end(self):
-        self.actor.do(lambda enforcer: enforcer.stop()).result(10)
+        self.actor.stop()
         self.actor.end()
         assert self.actor.join(10)
 
@@ -164,7 +164,8 @@ def test_the_end_lifts_every_ban(stage, action):
     ssh = stage(action())
     ssh.done(*enforced(EVE, BOB))
 
-    ssh.actor.do(lambda enforcer: enforcer.stop()).result(10)
+    ssh.actor.stop()
+    assert ssh.actor.settle(10)
 
     assert ssh.wrote[3:] == ["flush", f"unban {EVE}", f"unban {BOB}", "stop"]
 
@@ -677,7 +678,8 @@ def test_start_ban_and_stop_are_mailed(post, mailing):
     box = post()
     ssh = mailing(box, sender="f2b@example.org", sendername="Wächter")
     ssh.done(Enforce(a_ban()), Lift(a_ban()))
-    ssh.actor.do(lambda enforcer: enforcer.stop()).result(10)
+    ssh.actor.stop()
+    assert ssh.actor.settle(10)
 
     assert ssh.actor.problems == ()
     subjects = [mail["Subject"].split(" on ")[0].split(" from ")[0] for mail in box.mails]
