@@ -31,9 +31,11 @@ ACTION_OPTIONS = {
     "actionban": False,
     "actionban_many": False,
     "actionprolong": False,
+    "actionprolong_many": False,
     "actionreban": False,
     "actionunban": False,
     "actionunban_many": False,
+    "actionlist": False,
     "norestored": True,
 }
 # Options that the server understands as properties, too.

@@ -34,8 +34,25 @@ def shortest(text: str) -> str | None:
 @lru_cache(_REMEMBERED)
 def number(text: str) -> tuple[int, int] | None:
     """The address `text` as (4 or 6, its bits as a number); None where it is none."""
+    plain = _plain(text)
+    if plain is not None:
+        return 4, plain
     address = _parsed(text)
     return None if address is None else (address.version, int(address))
+
+
+def _plain(text: str) -> int | None:
+    """The bits of an IPv4 address as most are written; None where closer reading is needed."""
+    parts = text.split(".")
+    if len(parts) != 4 or not (text.isascii() and "".join(parts).isdecimal()):
+        return None
+    bits = 0
+    for part in parts:
+        value = int(part or -1)
+        if not 0 <= value < 256 or len(part) > 3 or (part[0] == "0" and len(part) > 1):
+            return None
+        bits = bits << 8 | value
+    return bits
 
 
 def network(text: str) -> Network | None:

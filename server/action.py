@@ -32,8 +32,7 @@ LONGEST_VALUE = 32 * 1024
 _MOST_AT_ONCE = 100_000  # bans that one command reads from its standard input
 _LONGEST_LIST = 64 << 20  # bytes that actionlist may print: some 50 for each ban
 _ADDRESS = re.compile(r"[0-9A-Fa-f]*[:.][0-9A-Fa-f:./]*")
-_PART = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_PLAIN_ADDRESS = re.compile(rf"{_PART}(?:\.{_PART}){{3}}")
+_FOR_EVER = 3650 * 86400.0  # seconds; no tool need count down longer
 _LONGEST_QUOTE = 500  # letters of a command's output that an error repeats
 
 Facts = Callable[[str, Ban], str | None]
@@ -134,13 +133,18 @@ def clean(value: str) -> str:
 
 def ip_of(ban: Ban) -> str:
     """The address of a ban; of an id that is none, the address the failure knew, else the id."""
-    if _PLAIN_ADDRESS.fullmatch(ban.host):  # most are: what follows takes ten times as long
+    if is_plain(ban.host):  # most are: what follows takes ten times as long
         return ban.host
     if _version(ban.host) is None:
         for key in ("ip4", "ip6"):
             if address.shortest(str(ban.fields.get(key) or "")):
                 return str(ban.fields[key])
     return ban.host
+
+
+def is_plain(host: str) -> bool:
+    """Whether `host` looks like an IPv4 address."""
+    return host.count(".") == 3 and host.isascii() and host.replace(".", "").isdecimal()
 
 
 def family_of(ban: Ban) -> str:
@@ -288,7 +292,7 @@ class Action:
         if self._clock is None or "<remaining>" not in (self.script("actionban", INET4) or ""):
             return 0.0
         if units.is_on(given):
-            return math.inf
+            return _FOR_EVER
         try:
             return float(units.seconds(str(given)))
         except ValueError:
@@ -301,10 +305,16 @@ class Action:
 
     def remaining(self, ban: Ban) -> int:
         """After how many seconds the tool is to end `ban` by itself; 0 where it shall not."""
-        if self._clock is None or not self._longest:
-            return 0
-        left = ban.until - self._clock()
-        return max(1, math.ceil(left)) if left <= self._longest and math.isfinite(left) else 0
+        return self.remainders([ban])[0]
+
+    def remainders(self, bans: Sequence[Ban]) -> list[int]:
+        """The `remaining` time of each of `bans`."""
+        longest = self._longest
+        if self._clock is None or not longest:
+            return [0] * len(bans)
+        now = self._clock()
+        left = [ban.since + ban.seconds - now for ban in bans]
+        return [max(1, math.ceil(one)) if one <= longest else 0 for one in left]
 
     def _facts(self, tag: str, ban: Ban) -> str | None:
         return str(self.remaining(ban)) if tag == "remaining" else self._told(tag, ban)
@@ -376,24 +386,30 @@ class Action:
         values = BanValues(ban, restored, self._facts)
         return replace(_with_values(script, values), timeout=self._timeout)
 
-    def for_many(self, key: str, bans: Sequence[Ban]) -> Iterator[tuple[list[Ban], ShellCommand]]:
+    def for_many(
+        self, key: str, bans: Sequence[Ban], ips: Sequence[str] | None = None
+    ) -> Iterator[tuple[list[Ban], ShellCommand]]:
         """The command `key` for many addresses of one family at once, in portions.
 
         Its tag `<ips>` are the addresses with commas between.  One that does not name it reads them,
         an address a line with its `<remaining>` time.  What is no address is left out.
+        `ips` are the addresses of `bans`, for who knows them already.
         """
-        fit = [(ban, ip) for ban in bans if _ADDRESS.fullmatch(ip := ip_of(ban))]
+        pairs = zip(bans, ips if ips is not None else map(ip_of, bans), strict=True)
+        fit = [pair for pair in pairs if is_plain(pair[1]) or _ADDRESS.fullmatch(pair[1])]
         script = self.script(key, family_of(fit[0][0])) if fit else None
         if script is None:
             return
         is_reading = "<ips>" not in script
         for portion in _read_portions(fit) if is_reading else _named_portions(fit):
+            some = [ban for ban, _ in portion]
             if is_reading:
-                lines = [f"{ip} {self.remaining(ban)}\n" for ban, ip in portion]
+                left = self.remainders(some)
+                lines = [f"{ip} {n}\n" for (_, ip), n in zip(portion, left, strict=True)]
                 command = ShellCommand(script, input="".join(lines).encode())
             else:
                 command = _with_values(script, {"ips": ",".join(ip for _, ip in portion)})
-            yield [ban for ban, _ in portion], replace(command, timeout=self._timeout)
+            yield some, replace(command, timeout=self._timeout)
 
     def script(self, key: str, family: str | None) -> str | None:
         """The command `key` as it is before a ban's values are put to it."""

@@ -54,8 +54,10 @@ class IgnoreList:
 
         A network is covered only as a whole.
         """
-        if host.lower() in self._others:
+        if self._others and host.lower() in self._others:
             return True
+        if not self._networks:
+            return False
         found = address.place_of(host)
         if found is None:
             return False

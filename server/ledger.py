@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from common import address
-from server.action import family_of_ip, ip_of
+from server.action import INET4, family_of_ip, ip_of, is_plain
 from server.records import Ban, Enforce, Lift, Order, Prolong
 
 # Seconds by which an end that a tool counts down may differ from ours: commands take their time.
@@ -35,6 +35,8 @@ class Held(NamedTuple):
 
 
 def held(ban: Ban, restored: bool) -> Held:
+    if is_plain(ban.host):
+        return Held(ban, restored, ban.host, INET4)
     ip = ip_of(ban)
     return Held(ban, restored, ip, family_of_ip(ip))
 
@@ -83,6 +85,18 @@ class Ledger:
     def leave(self, one: Held) -> None:
         """The tool drops `one`, whose time is over, in a moment."""
         self._leaving[one.ip] = one.ends + _TOLERANCE
+
+    @property
+    def is_tidy(self) -> bool:
+        """Whether nothing can linger."""
+        return not self._leaving and not self._stuck
+
+    def put_all(self, every: Collection[Held]) -> None:
+        for one in every:
+            self._held[one.ban.host] = one
+        if not self.is_tidy:
+            for one in every:
+                self.put(one)
 
     def may_linger(self, ip: str, now: float) -> bool:
         """Whether the tool may not have dropped an earlier ban of `ip` yet."""

@@ -317,7 +317,16 @@ class Runner:
 
     def _hold(self, one: Held) -> None:
         """Note that `one` is enforced from now on."""
-        self._ledger.put(one._replace(ends=self._end_of(one.ban)))
+        self._hold_all([one])
+
+    def _hold_all(self, some: Sequence[Held]) -> None:
+        now, left = self._ticks(), self.action.remainders([one.ban for one in some])
+        self._ledger.put_all(
+            [
+                Held(one.ban, one.restored, one.ip, one.family, now + n if n else math.inf)
+                for one, n in zip(some, left, strict=True)
+            ]
+        )
 
     def _end_of(self, ban: Ban) -> float:
         """When the tool, told now, drops `ban` by itself."""
@@ -355,8 +364,10 @@ class Runner:
     def _ban_many(self, family: str, members: Sequence[Held]) -> Asking[set[str]]:
         """Ban `members` together; the hosts of those that are.  What is broken is mended once."""
         now = self._ticks()
-        lingering = [one for one in members if self._ledger.may_linger(one.ip, now)]
-        some = [one for one in members if not self._ledger.may_linger(one.ip, now)]
+        lingering, some = [], list(members)
+        if not self._ledger.is_tidy:
+            lingering = [one for one in members if self._ledger.may_linger(one.ip, now)]
+            some = [one for one in members if not self._ledger.may_linger(one.ip, now)]
         done, has_failed = yield from self._at_once("actionban_many", some)
         if has_failed:
             check = self.action.check(family)
@@ -380,11 +391,12 @@ class Runner:
             some = {one.ban.host: one for one in members if one.family == family}
             if len(some) < 2:
                 continue
-            for portion, command in self.action.for_many(key, [m.ban for m in some.values()]):
-                for ban in (yield from self._portion(key, portion, command, tries)):
-                    done.add(ban.host)
-                    if key != "actionunban_many":
-                        self._hold(some[ban.host])
+            bans, ips = [m.ban for m in some.values()], [m.ip for m in some.values()]
+            for portion, command in self.action.for_many(key, bans, ips):
+                well = yield from self._portion(key, portion, command, tries)
+                done.update(ban.host for ban in well)
+                if key != "actionunban_many":
+                    self._hold_all([some[ban.host] for ban in well])
         if done:
             self.problem = ""
         return done, tries[0] > 0

@@ -58,14 +58,19 @@ _ACTION = {
     "actionrepair": "Run when actioncheck fails, in place of actionstop and actionstart.",
     "actionrepair_on_unban": "Whether that is also done before an unban.",
     "actionban": "Run for each ban.",
-    "actionban_many": "Run in place of actionban for bans that come together; <ips> are their addresses with commas between. If it fails, actionban is run for each.",
+    "actionban_many": "Run in place of actionban for bans that come together; <ips> are their addresses with commas between. One that does not name <ips> reads them: a line for each, the address and <remaining>. If it fails, it is run for halves of them, down to those that actionban has to try.",
     "actionprolong": "Run when a ban is made longer.",
+    "actionprolong_many": "Run in place of actionprolong for many; reads what actionban_many does.",
     "actionreban": "Run in place of actionban for a host that is banned already, such as after a repair.",
     "actionunban": "Run when a ban ends.",
     "actionunban_many": "Run in place of actionunban for bans that end together.",
+    "actionlist": "Prints who is banned now: a line for each, the address and how many seconds it has left (0: no end of its own). Fails where something is missing that bans need. With it, what is enforced is compared with what should be, and mended.",
     "norestored": "Whether bans that a restart brings back are none of this action's business.",
 }  # fmt: skip
 _ACTION_INIT = (
+    Option("actionban_expires", SWITCH, False, "Stands in [Init]; whether what actionban adds goes by itself after <remaining> seconds, so that no command need lift it. A number is the longest time, in seconds, that it can do this for."),
+    Option("actionlist_interval", DURATION, 60, "Stands in [Init]; how often actionlist is run, besides after bans; 0 is never."),
+    Option("actionlist_watch", TEXT, "", "Stands in [Init]; what makes a look at once worth while: nftables TABLE SET is when something is taken away there."),
     Option("timeout", DURATION, 60, "Stands in [Init]; how long one command may take before it is ended."),
 )  # fmt: skip
 
@@ -117,6 +122,7 @@ TAGS = {
     "<ipfailures>": "The same, added up over the last ban of the host in each jail that knows one.",
     "<time>": "When the ban began, in seconds since 1970.",
     "<bantime>": "How long it lasts, in seconds; -1 is for ever.",
+    "<remaining>": "With actionban_expires: how many seconds it has left, 0 where it is not to end by itself.",
     "<bancount>": "How many bans the host has had, with this one.",
     "<matches>": "The log lines of the failures.",
     "<ipjailmatches>": "The same.",
