@@ -271,7 +271,7 @@ class Tables:
             f" WHERE jail = ? AND ended IS NULL AND {_END} > ? ORDER BY since DESC, host DESC LIMIT ?",
             (_key(jail), now, -1 if limit is None else limit),
         )
-        return [_ban_of_row(jail, *row) for row in rows][::-1]
+        return _bans_of_rows(jail, rows.fetchall()[::-1])
 
     def bans_of(self, host: str) -> list[Ban]:
         """The newest ban of `host` in each jail, over or not."""
@@ -478,6 +478,21 @@ def _hosts_in(data: Mapping[str, Any]) -> Iterator[str]:
     for part in data.get("parts", ()):
         yield part["host"]
         yield from _hosts_in(part)
+
+
+_AT_ONCE = 1000  # texts that are decoded together, for a third of the time that each would take
+
+
+def _bans_of_rows(jail: str, rows: list[Any]) -> list[Ban]:
+    bans = []
+    for at in range(0, len(rows), _AT_ONCE):
+        some = rows[at : at + _AT_ONCE]
+        every = json.loads(f"[{','.join([row[-1] for row in some])}]")
+        bans += [
+            _ban_of(jail, _text(host), since, seconds, failures, count, more)
+            for (host, since, seconds, failures, count, _), more in zip(some, every, strict=True)
+        ]
+    return bans
 
 
 def _ban_of_row(

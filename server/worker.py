@@ -314,12 +314,15 @@ class Worker:
 
     def _tell(self, said: Sequence[Order | Event]) -> None:
         """Write what happened into the log, and hand the orders on."""
-        name = self._jail.conf.name
-        for (logger, level), lines in groupby([line_of(name, one) for one in said], _speaker):
-            say(logger, level, [line.text for line in lines])
+        self._say(said)
         orders = [one for one in said if isinstance(one, (Enforce, Lift, Prolong))]
         if orders and self._actor is not None:
             self._actor.carry_out(orders)
+
+    def _say(self, said: Sequence[Order | Event]) -> None:
+        name = self._jail.conf.name
+        for (logger, level), lines in groupby([line_of(name, one) for one in said], _speaker):
+            say(logger, level, [line.text for line in lines])
 
     def _save(self, *, is_patient: bool = False) -> None:
         """Hand what changed to the store; a mere position may wait a little when `is_patient`."""
@@ -376,7 +379,8 @@ class Worker:
         bans, failures = store.bans(name, now), store.failures(name, since)
         counted = [failure for failure in failures if not self._is_to_look_up(failure)]
         restored = self._jail.restore(bans, counted, now, store.lifted(name, since))
-        self._tell([*early, *restored])
+        self._actor.carry_out([*early, *restored])  # first: there may be many lines to write
+        self._say([*early, *restored])
         for failure in failures:
             if self._is_to_look_up(failure):  # nobody knew the name yet when the last run ended
                 self._look_up(failure, is_saved=True)
