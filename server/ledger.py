@@ -131,7 +131,11 @@ class Ledger:
             elif not _fits(listed.ends.get(one.ip), one.ends - now):
                 found.stale.append(one)
         found.extra.extend(
-            ip for ip in listed.ends if ip not in ours and self._leaving.get(ip, -math.inf) <= now
+            ip
+            for ip in listed.ends
+            if ip not in ours
+            and self._leaving.get(ip, -math.inf) <= now
+            and family_of_ip(ip) == family
         )
         return found
 

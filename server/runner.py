@@ -653,12 +653,12 @@ class Runner:
             hosts = ", ".join(quotable(one.ban.host) for one in found.missing[:3])
             yield self._failed(f"{text}; missing: {hosts}{', …' if len(found.missing) > 3 else ''}")
         elif mended:
-            self.problem = ""
             yield Note(logging.WARNING, f"{text} ({mended})")
         else:
-            self.problem = "" if ": enforced " in self.problem else self.problem
             is_new = family in self._fresh
             yield Note(logging.INFO if is_new else logging.DEBUG, text)
+        if all(found == wanted for found, wanted in self._figures.values()):
+            self.problem = ""
         if found.extra and self._strangers.get(family) != len(found.extra):
             hosts = ", ".join(map(quotable, found.extra[:3]))
             more = ", …" if len(found.extra) > 3 else ""

@@ -260,12 +260,13 @@ def test_what_a_crash_left_is_adopted_and_not_built_twice(world, action):
 
     enforcer = Enforcer("sshd", (conf(f'{action}[port="22,80"]'),))
     world.drive(enforcer.carry_out(bans("192.0.2.1", "2001:db8::1")))
+    assert [] == world.notes
+    world.drive(enforcer.look())
 
     assert ["192.0.2.1", "2001:db8::1"] == firewall.banned()
     assert 2 == len(firewall.entrances())
     world.drive(enforcer.stop())
     assert firewall.is_clean()
-    assert [] == world.notes
 
 
 @pytest.mark.root

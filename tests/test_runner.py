@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One action at work with a tool that takes many at once, ends bans by itself and can be asked."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from common.options import ActionConf
+from server.enforcer import Enforcer, Note
+from server.records import Ban, Enforce, Lift, Prolong, Result
+from server.steps import Clocks
+from tests.support import NOON
+
+COMMANDS = {
+    "actionstart": "start",
+    "actionstop": "stop",
+    "actioncheck": "check",
+    "actionrepair": "start",
+    "actionflush": "flush",
+    "actionban": "ban <ip> <remaining>",
+    "actionban_many": "ban-many",
+    "actionprolong": "prolong <ip> <remaining>",
+    "actionprolong_many": "prolong-many",
+    "actionunban": "unban <ip>",
+    "actionunban_many": "unban-many",
+    "actionlist": "list",
+    "actionban_expires": "1000000",
+}
+
+
+class Tool:
+    """A firewall of its own: addresses to when it drops them.  `bad` ones it does not take."""
+
+    def __init__(self, **more):
+        self.now, self.ticks = NOON, 0.0
+        self.held = {}
+        self.has_rule = False
+        self.bad = set()
+        self.failing = set()
+        self.ran = []
+        self.notes = []
+        conf = ActionConf("wall", {**COMMANDS, **more})
+        clocks = Clocks(lambda: self.now, lambda: self.ticks)
+        self.enforcer = Enforcer("sshd", (conf,), clocks=clocks)
+        self.drive(self.enforcer.start())
+
+    def pass_(self, seconds):
+        self.now += seconds
+        self.ticks += seconds
+        self.held = {ip: end for ip, end in self.held.items() if end > self.ticks}
+
+    def drive(self, steps):
+        """The names of the commands that the steps ran."""
+        before, answer = len(self.ran), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration:
+                return self.ran[before:]
+            answer = None
+            if isinstance(step, Note):
+                self.notes.append(step)
+            else:
+                answer = self.run(step)
+
+    def run(self, command):
+        text = command.script
+        for name, value in command.environment.items():
+            text = text.replace(f'"${name}"', value)
+        name, *words = text.split()
+        self.ran.append(name)
+        lines = [line.split() for line in command.input.decode().splitlines()]
+        if name.endswith("-many"):
+            kind, entries = name.removesuffix("-many"), lines
+        else:
+            kind, entries = name, [words]
+        if kind in self.failing:
+            return Result(command, 1, "", "no")
+        if kind in ("ban", "prolong") and any(entry[0] in self.bad for entry in entries):
+            return Result(command, 1, "", "bad")
+        match kind:
+            case "start":
+                self.has_rule = True
+            case "ban" | "prolong":
+                for ip, left in entries:
+                    end = self.ticks + int(left) if left != "0" else float("inf")
+                    if kind == "ban":  # as some tools do, it leaves what is there as it is
+                        self.held.setdefault(ip, end)
+                    else:
+                        self.held[ip] = end
+            case "unban":
+                for ip, *_ in entries:
+                    self.held.pop(ip, None)
+            case "flush":
+                self.held.clear()
+            case "check":
+                return Result(command, 0 if self.has_rule else 1)
+            case "list":
+                ends = {
+                    ip: 0 if end == float("inf") else end - self.ticks
+                    for ip, end in self.held.items()
+                }
+                text = "".join(f"{ip} {left:.0f}\n" for ip, left in ends.items())
+                return Result(command, 0 if self.has_rule else 1, text)
+        return Result(command, 0)
+
+    def carry_out(self, *orders):
+        return self.drive(self.enforcer.carry_out(orders))
+
+    def look(self):
+        return self.drive(self.enforcer.look())
+
+    @property
+    def told(self):
+        """What was noted since the last time, the chatter left out."""
+        notes, self.notes = self.notes, []
+        return [note.text for note in notes if note.level > logging.INFO]
+
+
+def a_ban(host, seconds=600.0, since=NOON):
+    return Ban("sshd", host, since, seconds)
+
+
+def hosts(count):
+    return [f"10.0.{i >> 8}.{i & 255}" for i in range(count)]
+
+
+def bans(names, **more):
+    return [Enforce(a_ban(host, **more)) for host in names]
+
+
+# -- many at once
+
+
+def test_those_who_come_together_are_banned_by_one_command_with_their_time():
+    tool = Tool()
+
+    ran = tool.carry_out(
+        *bans(["192.0.2.1"]),
+        *bans(["192.0.2.2"], seconds=60.5),
+        *bans(["2001:db8::1", "2001:db8::2"]),
+    )
+
+    assert ["check", "ban-many", "check", "ban-many"] == ran
+    assert {"192.0.2.1": 600, "192.0.2.2": 61, "2001:db8::1": 600, "2001:db8::2": 600} == tool.held
+
+
+@pytest.mark.parametrize("at", [0, 1, 37, 99])
+def test_one_bad_address_does_not_cost_the_others(at):
+    tool, names = Tool(), hosts(100)
+    tool.bad = {names[at]}
+
+    ran = tool.carry_out(*bans(names))
+
+    assert {*names} - tool.bad == {*tool.held}
+    assert len(ran) < 25
+    assert [f"ban of {names[at]} failed" in text for text in tool.told] == [True]
+
+
+def test_a_tool_that_takes_nothing_is_not_tried_for_each_of_thousands():
+    tool, names = Tool(), hosts(5000)
+    tool.bad = {*names}
+
+    ran = tool.carry_out(*bans(names))
+
+    assert len(ran) < 400
+    assert "too much fails" in tool.enforcer.problems[0]
+    tool.bad = set()
+    tool.look()
+    assert {*names} == {*tool.held}
+    assert () == tool.enforcer.problems
+
+
+def test_a_rule_that_is_gone_when_many_come_is_built_and_all_are_banned():
+    tool = Tool()
+    tool.carry_out(*bans(["192.0.2.1"]))
+    tool.has_rule, tool.held = False, {}
+
+    tool.carry_out(*bans(hosts(50)))
+
+    assert 51 == len(tool.held) and tool.has_rule
+
+
+def test_bans_and_ends_in_one_turn_leave_each_host_as_its_last_order_says():
+    tool = Tool()
+    one, two, three = hosts(3)
+
+    tool.carry_out(
+        *bans([one, two]), Lift(a_ban(one)), *bans([three]), Lift(a_ban(three)), *bans([one])
+    )
+
+    assert {one, two} == {*tool.held}
+
+
+# -- a tool that ends bans by itself
+
+
+def test_what_is_over_needs_no_command():
+    tool = Tool()
+    tool.carry_out(*bans(hosts(20)))
+    tool.pass_(600.1)
+
+    assert [] == tool.carry_out(*(Lift(a_ban(host), is_over=True) for host in hosts(20)))
+    assert {} == tool.held
+
+
+def test_who_is_let_in_before_the_end_is_let_in_at_once():
+    tool = Tool()
+    tool.carry_out(*bans(hosts(2)))
+    tool.pass_(598)
+
+    tool.carry_out(Lift(a_ban(hosts(1)[0])))
+
+    assert [hosts(2)[1]] == [*tool.held]
+
+
+def test_a_ban_for_ever_or_too_long_for_the_tool_is_lifted_by_a_command():
+    tool = Tool()
+    tool.carry_out(*bans(["192.0.2.1"], seconds=2e6), *bans(["192.0.2.2"], seconds=float("inf")))
+    assert {float("inf")} == {*tool.held.values()}
+    tool.pass_(2e6 + 1)
+
+    assert ["unban"] == tool.carry_out(Lift(a_ban("192.0.2.1"), is_over=True))
+    assert ["192.0.2.2"] == [*tool.held]
+
+
+def test_who_is_banned_again_while_the_old_ban_lingers_gets_the_new_end():
+    tool = Tool()
+    names = hosts(3)
+    tool.carry_out(*bans(names))
+    tool.now += 600.1
+    tool.ticks += 599.9  # the tool is not quite so far
+    tool.carry_out(*(Lift(a_ban(host), is_over=True) for host in names))
+
+    tool.carry_out(*bans(names, since=tool.now))
+    tool.pass_(5)
+
+    assert {*names} == {*tool.held}
+
+
+def test_a_longer_ban_is_told_to_the_tool():
+    tool = Tool()
+    names = hosts(3)
+    tool.carry_out(*bans(names))
+
+    assert ["prolong"] == tool.carry_out(Prolong(a_ban(names[0], 900)))
+    assert ["prolong-many"] == tool.carry_out(*(Prolong(a_ban(host, 1200)) for host in names))
+    assert {1200} == {*tool.held.values()}
+
+
+def test_after_the_machine_has_slept_what_is_over_is_lifted_by_a_command():
+    tool = Tool()
+    tool.carry_out(*bans(["192.0.2.1"]))
+    tool.now += 601  # what the tool counts stood still
+
+    assert ["unban"] == tool.carry_out(Lift(a_ban("192.0.2.1"), is_over=True))
+
+
+def test_where_the_clock_was_set_only_ends_that_moved_are_told():
+    tool = Tool()
+    names = hosts(5)
+    tool.carry_out(*bans(names))
+    tool.now += 3600
+    moved = [a_ban(host, since=NOON + 3600) for host in names[:3]]
+    kept = [a_ban(host, seconds=4200) for host in names[3:]]
+
+    assert [] == tool.drive(tool.enforcer.adjust([*moved, *kept]))
+    later = [a_ban(host, seconds=9000) for host in names[3:]]
+    assert ["prolong-many"] == tool.drive(tool.enforcer.adjust([*moved, *later]))
+    assert {600, 5400} == {*tool.held.values()}
+
+
+def test_an_actionban_that_does_not_tell_the_time_is_lifted_as_ever():
+    tool = Tool(actionban="ban <ip> 0", actionprolong="")
+    tool.carry_out(*bans(hosts(2)))
+    tool.pass_(601)
+
+    tool.carry_out(*(Lift(a_ban(host), is_over=True) for host in hosts(2)))
+
+    assert {} == tool.held
+
+
+# -- looking
+
+
+def test_a_look_at_what_is_right_runs_one_command_and_tells_how_many():
+    tool = Tool(actionstart="start", actionstop="stop")
+    tool.carry_out(*bans(hosts(20)))
+
+    assert ["list", "list"] == tool.look()
+    assert {"wall": (20, 20)} == tool.enforcer.enforced
+    assert [] == tool.told
+
+
+def test_what_somebody_took_out_is_banned_again_and_told():
+    tool = Tool()
+    names = hosts(10)
+    tool.carry_out(*bans(names))
+    for host in names[:4]:
+        del tool.held[host]
+
+    tool.look()
+
+    assert {*names} == {*tool.held}
+    assert ["action wall: enforced 10/10 (4 missing and banned again)"] == tool.told
+
+
+def test_a_rule_that_is_gone_is_built_again():
+    tool = Tool()
+    tool.carry_out(*bans(hosts(10)))
+    tool.look()
+    tool.has_rule, tool.held = False, {}
+
+    tool.look()
+
+    assert tool.has_rule and 10 == len(tool.held)
+    assert {"wall": (10, 10)} == tool.enforcer.enforced
+    assert "actionlist failed" in tool.told[0]
+
+
+def test_what_cannot_be_enforced_is_counted_and_a_problem_until_it_is():
+    tool = Tool()
+    names = hosts(10)
+    tool.bad = {names[3]}
+    tool.carry_out(*bans(names))
+
+    tool.look()
+    assert {"wall": (9, 10)} == tool.enforcer.enforced
+    assert f"enforced 9/10; missing: {names[3]}" in tool.enforcer.problems[0]
+
+    tool.bad = set()
+    tool.look()
+    assert {"wall": (10, 10)} == tool.enforcer.enforced
+    assert () == tool.enforcer.problems
+
+
+def test_what_an_earlier_run_left_is_taken_up_if_it_is_banned_and_taken_out_if_not():
+    tool = Tool()
+    tool.held = {"10.0.0.1": 600.0, "192.0.2.7": 600.0, "192.0.2.8": 600.0}
+    tool.carry_out(*(Enforce(a_ban(host), restored=True) for host in hosts(3)))
+
+    tool.look()
+
+    assert {*hosts(3)} == {*tool.held}
+
+
+def test_what_somebody_put_in_later_is_left_alone_and_told_once():
+    tool = Tool()
+    tool.carry_out(*bans(hosts(3)))
+    tool.look()
+    tool.held["192.0.2.9"] = float("inf")
+
+    tool.look()
+    tool.look()
+
+    assert "192.0.2.9" in tool.held
+    assert 1 == len(told := tool.told) and "1 banned there by somebody else" in told[0]
+
+
+def test_what_could_not_be_lifted_is_lifted_later():
+    tool = Tool()
+    tool.carry_out(*bans(hosts(3)))
+    tool.look()
+    tool.failing = {"unban"}
+    tool.carry_out(Lift(a_ban("10.0.0.1")))
+    assert "10.0.0.1" in tool.held
+
+    tool.failing = set()
+    tool.look()
+
+    assert {"10.0.0.0", "10.0.0.2"} == {*tool.held}
+
+
+def test_another_end_than_ours_is_put_right():
+    tool = Tool()
+    tool.carry_out(*bans(hosts(3)))
+    tool.held["10.0.0.1"] = 5000.0
+
+    tool.look()
+
+    assert {600.0} == {*tool.held.values()}
+
+
+def test_it_is_due_soon_after_bans_and_then_at_the_interval():
+    tool = Tool(actionlist_interval="30")
+    assert tool.enforcer.due == float("inf")
+
+    tool.carry_out(*bans(hosts(3)))
+    assert 0 < tool.enforcer.due <= 2
+    tool.look()
+    assert 30 == tool.enforcer.due
+
+
+def test_without_actionlist_or_with_an_interval_of_nothing_nobody_looks():
+    for more in ({"actionlist": ""}, {"actionlist_interval": "0"}):
+        tool = Tool(**more)
+        tool.carry_out(*bans(hosts(3)))
+        assert tool.enforcer.due == float("inf")
+
+
+def test_what_is_watched_is_said_by_the_action():
+    tool = Tool(actionlist_watch="nftables t <s>", s="four", **{"s?family=inet6": "six"})
+
+    assert {"t", "four", "six"} == tool.enforcer.watched
+    assert set() == Tool().enforcer.watched
