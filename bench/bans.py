@@ -204,7 +204,7 @@ def restored(wall: Wall, count: int, folder: Path) -> dict[str, float]:
     store.close()
     begun = time.perf_counter()
     with server.running() as link:
-        until(lambda: wall.holds(names[-1]))
+        until(lambda: wall.holds(max(names)))  # they come in the order of their text
         figures = {"restore": time.perf_counter() - begun - plain}
         assert until(lambda: wall.held() >= count)
         time.sleep(5)

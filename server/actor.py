@@ -30,8 +30,8 @@ log = logging.getLogger("fail2ban.actions")
 T = TypeVar("T")
 Task = Callable[[Enforcer], Steps]
 
-_LINGER = 5.0  # seconds that a thread stays for more to do
-_MOST_WAITING = 20_000  # orders; beyond that only what they come to is kept, for each host
+LINGER = 5.0  # seconds that a thread stays for more to do
+MOST_WAITING = 20_000  # orders; beyond that only what they come to is kept, for each host
 _PATIENCE = 60.0  # seconds that an old action stands while a new one takes its place
 
 
@@ -73,8 +73,9 @@ class Actor:
             lane = self._lanes.pop(conf.name, None)
             if lane is None:
                 lane = self._lane(conf)
-                begun.append(lane.do(lambda enforcer: enforcer.start()))
+                lane.do(lambda enforcer: enforcer.start())
                 lane.carry_out([Enforce(ban, restored=True) for ban in bans])
+                begun.append(lane.do(lambda enforcer: _nothing()))
             else:
                 begun.append(lane.change(conf, bans))
             after[conf.name] = lane
@@ -173,7 +174,7 @@ class Lane:
         self._is_worked = False
         self._is_ending = False
         self._is_looking = False
-        self._most = _MOST_WAITING
+        self._most = MOST_WAITING
 
     # -- from any thread
 
@@ -253,7 +254,7 @@ class Lane:
     def _fold(self, orders: list[Order]) -> None:
         before = len(orders)
         orders[:] = folded(orders)
-        self._most = max(_MOST_WAITING, 2 * len(orders))  # else it would be folded again and again
+        self._most = max(MOST_WAITING, 2 * len(orders))  # else it would be folded again and again
         if len(orders) < before:
             text = "[%s] action %s is behind by %d orders; some came to nothing and are left out"
             log.warning(text, self._jail, self._conf.name, before)
@@ -285,7 +286,7 @@ class Lane:
     def _next(self) -> tuple[list[Order] | Task, Future[None] | None] | None:
         """What is to be done next; None if the thread may go."""
         with self._changed:
-            patience = None if self._conf.module is not None else _LINGER
+            patience = None if self._conf.module is not None else LINGER
             self._changed.wait_for(lambda: self._waiting or self._is_ending, patience)
             if self._waiting:
                 return self._waiting.popleft()

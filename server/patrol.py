@@ -90,7 +90,9 @@ class Patrol:
             if beat not in self._posts and math.isinf(due):
                 return
             post = self._posts.setdefault(beat, _Post())
-            post.due, post.names, post.rest = due, names, max(rest, _REST)
+            # A change that was heard of while it was being looked at is not forgotten for that.
+            post.due = min(due, post.due) if post.is_changed else due
+            post.names, post.rest = names, max(rest, _REST)
             if self._thread is None and not self._is_ending:
                 self._start()
             elif due < self._wakes_at:

@@ -93,3 +93,74 @@ def test_an_unforeseen_error_is_shown_and_the_next_order_carried_out():
 
     assert "the world is gone" in stage.actor.problems[0]
     assert stage.actor.join(10)
+
+
+MAIL = ActionConf("mail", {"actionban": "send <ip>"})
+
+
+def test_an_action_that_hangs_delays_no_other():
+    posting = threading.Event()
+    ran = []
+
+    def run(command):
+        if command.script.startswith("send"):
+            posting.wait(10)
+        ran.append(command.script.split()[0])
+        return Result(command, 0)
+
+    actor = Actor("ssh", (MAIL, WALL), run)
+    actor.start()
+    actor.carry_out([Enforce(a_ban(EVE))])
+    actor.carry_out([Enforce(a_ban(BOB))])
+
+    eventually(lambda: ran.count("ban") == 2)
+    assert "send" not in ran
+    posting.set()
+    actor.stop()
+    actor.end()
+    assert actor.join(10)
+    assert ran.count("send") == 2
+
+
+def test_threads_are_there_only_while_there_is_something_to_do(monkeypatch):
+    monkeypatch.setattr("server.actor.LINGER", 0.01)
+    stage = Stage()
+
+    stage.actor.carry_out([Enforce(a_ban(EVE))])
+    eventually(lambda: f"ban {EVE}" in stage.ran)
+    eventually(lambda: "act:ssh:wall" not in [thread.name for thread in threading.enumerate()])
+    stage.actor.carry_out([Enforce(a_ban(BOB))])
+
+    eventually(lambda: f"ban {BOB}" in stage.ran)
+    stage.actor.end()
+    assert stage.actor.join(10)
+
+
+def test_what_waits_for_an_action_that_hangs_is_bounded_by_the_number_of_hosts(monkeypatch):
+    monkeypatch.setattr("server.actor.MOST_WAITING", 100)
+    stage = Stage()
+    stage.gate.clear()
+    hosts = [f"192.0.2.{i}" for i in range(10)]
+    stage.actor.carry_out([Enforce(a_ban(EVE))])
+
+    for _ in range(100):
+        stage.actor.carry_out([Enforce(a_ban(host)) for host in hosts])
+        stage.actor.carry_out([Lift(a_ban(host)) for host in hosts])
+    stage.actor.carry_out([Enforce(a_ban(hosts[0]))])
+    stage.gate.set()
+    assert stage.actor.settle(10)
+
+    assert len(stage.ran) < 500
+    assert stage.ran[-1] == f"ban {hosts[0]}"
+    stage.actor.end()
+    assert stage.actor.join(10)
+
+
+def test_an_action_that_is_new_stands_before_the_one_it_takes_the_place_of_falls(stage):
+    gate = ActionConf("gate", {**WALL.properties, "actionban": "shut <ip>", "actionstop": "gone"})
+    stage.actor.carry_out([Enforce(a_ban(EVE))])
+
+    stage.actor.change((gate,), [a_ban(EVE)])
+    eventually(lambda: "close" in stage.ran)
+
+    assert stage.ran.index(f"shut {EVE}") < stage.ran.index(f"unban {EVE}")

@@ -155,3 +155,17 @@ def test_no_descriptor_is_left_open_or_handed_on():
 
     assert before == len(os.listdir("/proc/self/fd"))
     assert str(writer) not in told
+
+
+def test_a_command_reads_its_input_however_large_and_nothing_else():
+    lines = b"".join(b"192.0.2.%d 600\n" % (i % 256) for i in range(100_000))
+
+    assert "100000" == run(ShellCommand("wc -l", input=lines)).stdout.strip()
+    assert "" == run(ShellCommand("cat")).stdout
+    assert run(ShellCommand("exit 0", input=lines)).is_success  # it need not read it
+
+
+def test_of_what_it_prints_as_much_is_kept_as_the_command_says():
+    result = run(ShellCommand("yes | head -c 300000", output_limit=200_000))
+
+    assert 200_000 == len(result.stdout)

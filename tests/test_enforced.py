@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is banned is shut out, in the kernel: at any number, and whatever others do to the firewall."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from server.records import Ban, Progress
+from server.store import Store
+from tests.support import ROOT, eventually
+from tests.world import Host, Ours, need_root_and, run
+
+pytestmark = pytest.mark.root
+
+WALLS = ["nftables[type=allports]", "iptables-ipset[type=allports]"]
+DOOR = "[Definition]\nfailregex = ^\\s*door: wrong key by <HOST>\\s*$\n"
+
+
+class Place:
+    """A server with a network of its own, one jail, and a log."""
+
+    def __init__(self, folder, wall):
+        self.host = Host("enforced")
+        run("ip", "netns", "add", self.host.name)
+        self.host.run("ip", "link", "set", "lo", "up")
+        self.is_nft = wall.startswith("nft")
+        self.door = folder / "door.log"
+        self.door.touch()
+        self.ours = Ours(folder, self.host.prefix)
+        self.configure(wall, stock=ROOT / "config")
+        self.ours.write("filter.d/door.conf", DOOR)
+
+    def configure(self, wall, stock=None, bantime=600):
+        jail = (
+            f"[door]\nenabled = true\nfilter = door\nlogpath = {self.door}\nmaxretry = 1\n"
+            f"bantime = {bantime}\nignoreself = false\naction = {wall}\n"
+        )
+        if stock:
+            self.ours.configured(jail, stock=stock)
+        else:
+            self.ours.write("jail.local", jail)
+
+    def tell(self, *words, check=True):
+        return self.host.run("sh", "-c", " ".join(words), check=check).stdout
+
+    def fail(self, hosts):
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        with self.door.open("a") as log:
+            log.write("".join(f"{now} door: wrong key by {host}\n" for host in hosts))
+
+    def held(self):
+        """The IPv4 addresses in the set of the jail."""
+        if self.is_nft:
+            told = self.tell("nft list set inet f2b-table addr-set-door", check=False)
+            return set(re.findall(r"[{,\s](\d+\.\d+\.\d+\.\d+) ", told))
+        told = self.tell("ipset save f2b-door", check=False)
+        return set(re.findall(r"^add \S+ (\S+)", told, re.MULTILINE))
+
+    def holds(self, host):
+        if self.is_nft:
+            word = f"nft get element inet f2b-table addr-set-door '{{ {host} }}'"
+        else:
+            word = f"ipset test f2b-door {host}"
+        return self.host.run("sh", "-c", word, check=False).returncode == 0
+
+    def has_rule(self):
+        told = self.tell("nft list ruleset" if self.is_nft else "iptables -S")
+        return ("@addr-set-door" if self.is_nft else "--match-set f2b-door ") in told
+
+    def closes(self, port):
+        told = self.tell("nft list ruleset" if self.is_nft else "iptables -S")
+        return f"dport {port} " in told or f"dports {port} " in told
+
+    def take_out(self, host):
+        if self.is_nft:
+            self.tell(f"nft delete element inet f2b-table addr-set-door '{{ {host} }}'")
+        else:
+            self.tell(f"ipset del f2b-door {host}")
+
+    def status(self):
+        return self.ours.status("door")
+
+    def finish(self):
+        try:
+            self.ours.finish()
+        finally:
+            run("ip", "netns", "del", self.host.name, check=False)
+
+
+@pytest.fixture
+def place(tmp_path):
+    places = []
+
+    def make(wall):
+        need_root_and("nft", "ipset", "iptables", "ip")
+        places.append(Place(tmp_path, wall))
+        return places[-1]
+
+    yield make
+    for one in places:
+        one.finish()
+
+
+def hosts(count, net=10):
+    return [f"{net}.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}" for i in range(1, count + 1)]
+
+
+def enforced(place, number):
+    return f" {number}/{number}" in " " + place.status().get("Enforced", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wall", WALLS)
+def test_ten_thousand_hosts_of_a_log_are_each_in_the_set(place, wall):
+    here = place(wall)
+    here.ours.start()
+
+    here.fail(hosts(10_000))
+
+    eventually(lambda: {*hosts(10_000)} <= here.held(), 60, "ten thousand bans")
+    eventually(lambda: enforced(here, 10_000), 30, "a look at them")
+    # A second batch, which is smaller, comes to what is there; and some packets.
+    here.fail(["127.0.0.2"])
+    eventually(lambda: "127.0.0.2" in here.held(), 10, "one more")
+    listening = "import socket,time; s=socket.create_server(('127.0.0.1', 2222)); time.sleep(60)"
+    process = subprocess.Popen([*here.host.prefix, sys.executable, "-c", listening])
+    try:
+        eventually(lambda: here.host.reaches("127.0.0.1", "127.0.0.3", 2222), 10, "an open door")
+        assert not here.host.reaches("127.0.0.1", "127.0.0.2", 2222)
+        assert here.ours.says("unban", "--all") == "10001"
+        eventually(lambda: here.host.reaches("127.0.0.1", "127.0.0.2", 2222), 10, "being let in")
+    finally:
+        process.kill()
+        process.wait()
+    assert set() == here.held()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wall", WALLS)
+def test_a_hundred_thousand_bans_are_restored(place, wall, tmp_path):
+    here = place(wall)
+    now, names = time.time(), hosts(100_000)
+    store = Store(str(tmp_path / "f2b.sqlite3"))
+    store.open()
+    store.save(Progress("door", banned=tuple(Ban("door", host, now, 3600.0) for host in names)))
+    assert store.sync(60)
+    store.close()
+
+    here.ours.start()
+
+    eventually(lambda: here.holds(max(names)), 60, "the last of a hundred thousand bans")
+    eventually(lambda: {*names} == here.held(), 10, "all of them")
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_what_another_program_takes_away_is_back_within_seconds(place, wall):
+    here = place(wall.replace("]", ", actionlist_interval=1]") if "ipset" in wall else wall)
+    here.ours.start()
+    here.fail(hosts(50))
+    eventually(lambda: enforced(here, 50), 10, "fifty bans")
+    time.sleep(0.1)
+
+    for harm in (
+        "nft flush ruleset" if here.is_nft else "iptables -F INPUT",
+        "nft flush set inet f2b-table addr-set-door" if here.is_nft else "ipset flush f2b-door",
+        "nft flush chain inet f2b-table f2b-chain" if here.is_nft else "iptables -F INPUT",
+    ):
+        here.tell(harm)
+        eventually(
+            lambda: {*hosts(50)} == here.held() and here.has_rule(), 15, f"help after {harm}"
+        )
+    here.take_out(hosts(1)[0])
+    eventually(lambda: {*hosts(50)} == here.held(), 15, "the one that was taken out")
+
+    eventually(lambda: "missing and banned again" in here.ours.logged, 10, "a line that tells it")
+    assert enforced(here, 50)
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_who_is_banned_when_the_server_is_killed_stays_so_and_is_let_in_when_lifted(place, wall):
+    here = place(wall)
+    here.ours.start()
+    here.fail(hosts(50))
+    eventually(lambda: len(here.held()) == 50, 10, "fifty bans")
+    # The ban of a second jail, as it were, which nobody knows of when the server comes back.
+    if here.is_nft:
+        here.tell("nft add element inet f2b-table addr-set-door '{ 192.0.2.9 }'")
+    else:
+        here.tell("ipset add f2b-door 192.0.2.9")
+    here.ours.client("ping")
+    time.sleep(0.3)  # what was counted is on the disk
+    here.ours.end(signal.SIGKILL)
+    assert {*hosts(50), "192.0.2.9"} == here.held()
+
+    here.ours.start()
+    fewest = 50
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        fewest = min(fewest, len(here.held() & {*hosts(50)}))
+
+    assert fewest == 50
+    eventually(lambda: "192.0.2.9" not in here.held(), 10, "what nobody is banned for to go")
+    here.ours.client("set", "door", "unbanip", hosts(1)[0])
+    eventually(lambda: {*hosts(50)[1:]} == here.held(), 10, "the one that was lifted")
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_a_ban_ends_in_time_though_the_server_is_gone(place, wall):
+    here = place(wall)
+    here.configure(wall, bantime=4)
+    here.ours.start()
+    here.fail(hosts(5))
+    eventually(lambda: len(here.held()) == 5, 10, "five bans")
+    here.ours.end(signal.SIGKILL)
+
+    eventually(lambda: set() == here.held(), 10, "the end of the bans")
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_a_ban_that_is_over_is_lifted_without_a_command_and_may_come_again(place, wall):
+    here = place(wall)
+    here.configure(wall, bantime=2)
+    here.ours.start()
+    for _ in range(3):
+        here.fail(hosts(5))
+        eventually(lambda: len(here.held()) == 5, 10, "five bans")
+        eventually(lambda: here.ours.banned("door") == set(), 10, "their end")
+
+    eventually(lambda: set() == here.held(), 10, "the end of the bans")
+    assert "failed" not in here.ours.logged
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_a_reload_with_other_ports_lifts_nobody_for_a_moment(place, wall):
+    here = place(wall)
+    here.ours.start()
+    here.fail(hosts(50))
+    eventually(lambda: len(here.held()) == 50, 10, "fifty bans")
+    is_over, seen = [], []
+
+    def look():
+        while not is_over:
+            seen.append((len(here.held()), here.has_rule()))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for port in ("22", "80"):
+            here.configure(wall.replace("allports", f'multiport, port="{port}"'))
+            here.ours.client("reload")
+            here.ours.client("ping")
+            eventually(lambda port=port: here.closes(port), 10, "the new port")
+    finally:
+        is_over.append(True)
+        looking.join()
+
+    assert {(50, True)} == {*seen}
+
+
+@pytest.mark.slow
+def test_jails_that_rest_cost_next_to_nothing(place):
+    here = place(WALLS[0])
+    jails = "".join(
+        f"[door{i}]\nenabled = true\nfilter = door\nlogpath = {here.door}\nmaxretry = 1\n"
+        f"bantime = 600\nignoreself = false\naction = nftables[type=allports, actionlist_interval=1]\n"
+        for i in range(10)
+    )
+    here.ours.write("jail.local", jails)
+    here.ours.start()
+    here.fail(hosts(3))
+    eventually(lambda: here.ours.logged.count("enforced 3/3") >= 10, 20, "a look at each")
+    time.sleep(2)
+    before = ran(here.ours.process.pid)
+
+    time.sleep(5)  # the intervals of fifty looks
+
+    assert ran(here.ours.process.pid) == before
+
+
+def ran(pid):
+    """How much CPU time the programs took that a process has run, in ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[13]) + int(fields[14])
