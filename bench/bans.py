@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -32,6 +33,8 @@ from server.store import Store  # noqa: E402
 SPACE = f"f2b-bench-{os.getpid()}"
 LENGTH = 3600
 _LONGEST = 300.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ class Server:
         return time.perf_counter() - begun
 
 
-def until(condition: Callable[[], object], pause: float = 0.01) -> object:
+def until(condition: Callable[[], T | None], pause: float = 0.01) -> T:
     deadline = time.monotonic() + _LONGEST
     while not (answer := condition()):
         if time.monotonic() > deadline:

@@ -130,21 +130,21 @@ class Runner:
                 yield list(together)
             return
         turn: list[Order] = []
-        banned: set[str] = set()
+        lifted: set[str] = set()
         for order in orders:
             if isinstance(order, Lift):
-                if order.ban.host in banned:  # in a turn, lifting comes first
-                    yield turn
-                    turn, banned = [], set()
-            else:
-                banned.add(order.ban.host)
+                lifted.add(order.ban.host)
+            elif order.ban.host in lifted:  # in a turn, lifting comes last
+                yield turn
+                turn, lifted = [], set()
             turn.append(order)
         yield turn
 
     def _carry_out(self, orders: Sequence[Order]) -> Steps:
-        yield from self._lift_all([order for order in orders if isinstance(order, Lift)])
+        # One ban may take the place of others: the new walls stand before the old ones fall.
         yield from self._enforce_all([order for order in orders if isinstance(order, Enforce)])
         yield from self._prolong_all([order for order in orders if isinstance(order, Prolong)])
+        yield from self._lift_all([order for order in orders if isinstance(order, Lift)])
 
     # -- starting and stopping
 
