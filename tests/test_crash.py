@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ from server.store import Store
 from server.worker import Worker, World
 from tests.crash import RULE
 
-folder, first = sys.argv[1], int(sys.argv[2])
+folder, first, form = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 class Dying(sqlite3.Connection):
     left, is_late = 0, False
@@ -93,8 +94,9 @@ def live(number, is_late):
     reader = LogReader(has_watcher=False)
     reader.start()
     run = lambda command: Result(command, 0)
-    world = World(time.time, reader, store, Resolver(lambda name: ()), run)
-    rules = {"failregex": (RULE,), "find_time": 864000.0, "ban_time": 864000.0, "ignore_self": False}
+    names = Resolver(lambda name: ("10.1.0." + name[4:].partition(".")[0],))
+    world = World(time.time, reader, store, names, run)
+    rules = {"failregex": (RULE,), "find_time": 864000.0, "ban_time": 864000.0, "ignore_self": False, "use_dns": "yes"}
     conf = JailConf("door", is_started=True, log_paths=(LogPath(f"{folder}/log"),), **rules)
     worker = Worker(JailConf("door"), Filter(conf), world)
     worker.start()
@@ -104,7 +106,8 @@ def live(number, is_late):
     while time.monotonic() < deadline:
         state = reader.files("door")[0]
         if state.position and state.position.offset == size:
-            break
+            if not worker.ask(lambda jail: jail.held):
+                break
         time.sleep(0.005)
     worker.stop(); worker.join(5); reader.stop(); store.close()
 
@@ -112,7 +115,8 @@ for number in range(first, first + 60):
     with open(f"{folder}/log", "a") as log:
         for host in (number, number, number + 1):
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            log.write(f"{now} door: wrong key by 10.1.0.{host} ({time.monotonic_ns()})\n")
+            who = form.format(host)
+            log.write(f"{now} door: wrong key by {who} ({time.monotonic_ns()})\n")
     child = os.fork()
     if not child:
         live(number - first, number % 2 == 0)
@@ -123,8 +127,11 @@ for number in range(first, first + 60):
 
 
 @pytest.mark.parametrize("first", [1, 2])
-def test_a_server_that_ends_at_any_statement_of_the_database_counts_each_line_once(tmp_path, first):
-    words = [sys.executable, "-c", STATEMENTS, str(tmp_path), str(first)]
+@pytest.mark.parametrize("form", ["10.1.0.{}", "host{}.example"], ids=["addresses", "names"])
+def test_a_server_that_ends_at_any_statement_of_the_database_counts_each_line_once(
+    tmp_path, first, form
+):
+    words = [sys.executable, "-c", STATEMENTS, str(tmp_path), str(first), form]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=110)
 
     assert "" == done.stderr
@@ -132,8 +139,17 @@ def test_a_server_that_ends_at_any_statement_of_the_database_counts_each_line_on
     assert signal.SIGKILL == ends[1], "the first statement was passed over"
     assert sum(end == signal.SIGKILL for end in ends.values()) > 15
     assert 0 == ends[59], "the last run is whole"
-    lines = (tmp_path / "log").read_text().splitlines()
-    assert uninterrupted(lines, JailConf("door").max_retry) == stored(tmp_path / "db")
+    text = re.sub(r"host(\d+)\.example", r"10.1.0.\1", (tmp_path / "log").read_text())
+    expected = uninterrupted(text.splitlines(), JailConf("door").max_retry)
+    assert _unordered(expected) == _unordered(stored(tmp_path / "db"))
+
+
+def _unordered(outcome):
+    """Each host's failures as the numbers that end their lines: names are answered in any order."""
+    return [
+        {host: sorted(line.rpartition(" ")[2] for line in lines) for host, lines in part.items()}
+        for part in (outcome.bans, outcome.failures)
+    ]
 
 
 def test_whatever_a_power_cut_leaves_of_the_log_of_the_database_is_a_moment_of_it(tmp_path):

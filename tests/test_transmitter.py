@@ -12,6 +12,7 @@ from server.reader import LogReader
 from server.records import Result
 from server.resolver import Resolver
 from server.server import Backend, Server
+from server.source import FAR, FileState
 from server.store import Store
 from server.transmitter import Transmitter, answered
 from server.worker import World
@@ -334,6 +335,20 @@ def test_a_reload_may_lift_the_bans_or_start_anew(ssh):
 
     ssh.ask("reload", "ssh", ["--restart"], STREAM)
     eventually(lambda: ssh.ran.count("open") == 2)
+
+
+def test_the_status_of_a_jail_tells_what_it_has_yet_to_read_and_what_was_cut(ssh):
+    files = [
+        FileState("/log/a", False, left=30 << 20, total=40 << 20, long_lines=2),
+        FileState("/log/b", False, left=FAR, total=40 << 20),
+    ]
+    before = dict(dict(ssh.ask("status", "ssh"))["Filter"])
+    ssh.reader.files = lambda jail: files
+    after = dict(dict(ssh.ask("status", "ssh"))["Filter"])
+
+    assert ["Currently failed", "Total failed", "File list"] == list(before)
+    assert [*before, "Lines cut", "Catching up"] == list(after)
+    assert (["/log/a: 2"], ["/log/a: 25 % read, 30 MiB left"]) == tuple(after.values())[-2:]
 
 
 def test_a_stream_with_one_bad_jail_starts_the_others_and_says_so(talk):
