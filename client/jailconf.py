@@ -36,7 +36,7 @@ _IGNORE_IP = "ignoreip"
 _SENT = (
     "maxretry", "maxmatches", "findtime", "bantime", *_BAN_TIME, "ignorecommand", "ignoreself",
     _IGNORE_IP, "ignorecache", "logtimezone", "logencoding", "ipv6prefix", "aggregate",
-    "aggregatetime", "ignoresessions",
+    "aggregatetime", "ignoresessions", "maxhosts",
 )  # fmt: skip
 _BACKENDS = ("auto", "pyinotify", "polling", "systemd")
 _OLD = ("timeregex", "timepattern", "maxtime")

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 # One attacker's address is read for each of its lines, so the last ones are kept.  An entry
 # takes about 300 bytes.
-_REMEMBERED = 16384
+_REMEMBERED = 8192
 
 _BITS = {4: 32, 6: 128}
 

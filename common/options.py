@@ -150,6 +150,7 @@ class JailConf:
     journal_match: tuple[tuple[str, ...], ...] = ()
 
     max_retry: int = option("maxretry", COUNT, 3, "Failures within findtime that earn a ban.", "number")  # fmt: skip
+    max_hosts: int = option("maxhosts", COUNT, 200000, "Hosts whose failures are counted at a time; beyond that, those that failed least are forgotten.", "number")  # fmt: skip
     max_matches: int = option("maxmatches", AMOUNT, 5, "Log lines kept of a host that fails.", "number")  # fmt: skip
     find_time: float = option("findtime", DURATION, 600, "How long a failure counts.")
     ban_time: float = option("bantime", BAN_DURATION, 600, "How long a ban lasts; -1 is for ever.")

@@ -93,6 +93,7 @@ _fail2ban_commands='0	^$	start
 3	^ get [^ ]+$	maxlines
 3	^ get [^ ]+$	datepattern
 3	^ get [^ ]+$	maxretry
+3	^ get [^ ]+$	maxhosts
 3	^ get [^ ]+$	maxmatches
 3	^ get [^ ]+$	findtime
 3	^ get [^ ]+$	bantime
@@ -130,6 +131,7 @@ _fail2ban_commands='0	^$	start
 3	^ set [^ ]+$	maxlines
 3	^ set [^ ]+$	datepattern
 3	^ set [^ ]+$	maxretry
+3	^ set [^ ]+$	maxhosts
 3	^ set [^ ]+$	maxmatches
 3	^ set [^ ]+$	findtime
 3	^ set [^ ]+$	bantime

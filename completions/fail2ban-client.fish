@@ -93,6 +93,7 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '3	^ get [^ ]+$	maxlines	Show it: how many lines a failregex may span.' \
     '3	^ get [^ ]+$	datepattern	Show it: how dates are written in the log, where it is not one of the usual ways.' \
     '3	^ get [^ ]+$	maxretry	Show it: failures within findtime that earn a ban.' \
+    '3	^ get [^ ]+$	maxhosts	Show it: hosts whose failures are counted at a time; beyond that, those that failed least are forgotten.' \
     '3	^ get [^ ]+$	maxmatches	Show it: log lines kept of a host that fails.' \
     '3	^ get [^ ]+$	findtime	Show it: how long a failure counts.' \
     '3	^ get [^ ]+$	bantime	Show it: how long a ban lasts; -1 is for ever.' \
@@ -130,6 +131,7 @@ set -g __fail2ban_commands '0	^$	start	Start the server and its jails.' \
     '3	^ set [^ ]+$	maxlines	How many lines a failregex may span.' \
     '3	^ set [^ ]+$	datepattern	How dates are written in the log, where it is not one of the usual ways.' \
     '3	^ set [^ ]+$	maxretry	Failures within findtime that earn a ban.' \
+    '3	^ set [^ ]+$	maxhosts	Hosts whose failures are counted at a time; beyond that, those that failed least are forgotten.' \
     '3	^ set [^ ]+$	maxmatches	Log lines kept of a host that fails.' \
     '3	^ set [^ ]+$	findtime	How long a failure counts.' \
     '3	^ set [^ ]+$	bantime	How long a ban lasts; -1 is for ever.' \

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from server.records import (
     AlreadyBanned,
+    Crowded,
     Enforce,
     Event,
     Failure,
@@ -22,7 +23,7 @@ from server.records import (
     Spared,
 )
 
-INFO, NOTICE = 20, 25
+INFO, NOTICE, WARNING = 20, 25, 30
 
 
 class Line(NamedTuple):
@@ -53,6 +54,9 @@ def line_of(jail: str, said: Order | Event) -> Line:
             where = "there" if host == session else session
             text = f"[{jail}] {host} is spared, as somebody is logged in from {where}"
             return Line("fail2ban.actions", NOTICE, f"{text} (ignoresessions)")
+        case Crowded(hosts, most):
+            text = f"[{jail}] more than {most} hosts fail at a time (maxhosts); {hosts} that failed least"
+            return Line("fail2ban.filter", WARNING, f"{text} were forgotten")
         case Lift(ban, into) if into:
             text = f"[{jail}] {ban.host} is shut out with {into} from now on"
             return Line("fail2ban.actions", INFO, text)

@@ -6,6 +6,7 @@ Knows no log file, no command and no clock: moments come in as arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -21,6 +22,7 @@ from server.pardons import Pardons
 from server.records import (
     AlreadyBanned,
     Ban,
+    Crowded,
     Enforce,
     Event,
     Failure,
@@ -35,6 +37,9 @@ from server.records import (
 _REMEMBERED = 4096  # hosts of which is known whether they are ignored
 # A log's clock may be ahead of ours by so much; a failure from further ahead counts as one of now.
 _AHEAD = 60.0
+# Of hosts forgotten at the ceiling the log tells so often; after such a pause they are counted anew.
+_CROWD_WORD = 600.0
+_CROWD_OVER = 86400.0
 _SPARED = (86400.0, 100)  # who was spared is told for so many seconds, and so many of them
 
 
@@ -75,18 +80,49 @@ class _Changes:
         self.settled[host] = None
 
 
+@dataclass(slots=True)
+class _Crowd:
+    """How many hosts were forgotten since more failed at a time than are counted."""
+
+    hosts: int = 0
+    last: float = -math.inf
+    untold: int = 0
+    next_word: float = -math.inf
+
+    def grow(self, hosts: int, most: int, now: float) -> list[Event]:
+        """So many more were; what is to be said of it now, once in a while."""
+        if self.last < now - _CROWD_OVER:
+            self.hosts = 0
+        self.hosts, self.last, self.untold = self.hosts + hosts, now, self.untold + hosts
+        if now < self.next_word:
+            return []
+        said, self.untold, self.next_word = Crowded(self.untold, most), 0, now + _CROWD_WORD
+        return [said]
+
+    def told(self, horizon: float, most: int) -> str:
+        if self.last < horizon:
+            return ""
+        return (
+            f"more hosts fail than can be counted at a time (maxhosts = {most});"
+            f" {self.hosts} that failed least were forgotten"
+        )
+
+
 class Jail:
     """Who failed, and who is shut out, by the rules of one `JailConf`."""
 
     def __init__(self, conf: JailConf, help: Help | None = None) -> None:
         self.conf = conf
         self.bans = BanList()
-        self.failures = FailureCounter(conf.max_retry, conf.find_time)
+        self.failures = FailureCounter(
+            conf.max_retry, conf.find_time, conf.max_hosts, conf.max_matches
+        )
         self.total_failed = 0
         self.total_banned = 0
         self._help = help or Help()
         self._pardons = Pardons()
         self._spared: dict[str, float] = {}
+        self._crowd = _Crowd()
         self._ignore(IgnoreList(conf.ignore_ip))
         self._changes = _Changes()
         self._held: dict[str, list[Failure]] = {}
@@ -109,6 +145,8 @@ class Jail:
         self._changes.failed.setdefault(counted.host, []).append(counted)
         if self.failures.add(counted) >= self.conf.max_retry:
             said += self._convict(counted.host, now)
+        if forgotten := self._settle_forgotten():
+            said += self._crowd.grow(forgotten, self.conf.max_hosts, now)
         return said
 
     def hold(self, failure: Failure) -> None:
@@ -213,10 +251,15 @@ class Jail:
         """Who would be shut out, were nobody logged in from there."""
         return [host for host, moment in self._spared.items() if moment > now - _SPARED[0]]
 
+    def crowd(self, now: float) -> str:
+        """What is to be said of hosts that were forgotten at the ceiling within findtime."""
+        return self._crowd.told(now - self.conf.find_time, self.conf.max_hosts)
+
     def change(self, conf: JailConf) -> None:
         """Go on by the rules of `conf`; who is shut out stays so."""
         self.conf = conf
-        self.failures.change(conf.max_retry, conf.find_time)
+        self.failures.change(conf.max_retry, conf.find_time, conf.max_hosts, conf.max_matches)
+        self._settle_forgotten()
         self._ignore(IgnoreList(conf.ignore_ip))
 
     def spare_ignored(self, now: float) -> list[Order]:
@@ -255,6 +298,7 @@ class Jail:
                 continue
             if not self._pardons.forgive(failure.host, failure.when):
                 self.failures.add(self._counted_anew(failure))
+                self._settle_forgotten()
         return [*orders, *self.spare_ignored(now)]
 
     def take_progress(self, positions: Mapping[str, Position | str]) -> Progress:
@@ -293,6 +337,13 @@ class Jail:
             self._changes.settle(failure.host)
             self._changes.failed.setdefault(counted.host, []).append(counted)
         return counted
+
+    def _settle_forgotten(self) -> int:
+        """Have the store forget who was forgotten at the ceiling; how many they were."""
+        forgotten = self.failures.pop_forgotten()
+        for host in forgotten:
+            self._changes.settle(host)
+        return len(forgotten)
 
     def _convict(self, host: str, now: float) -> list[Order | Event]:
         failures = self.failures.take(host)
@@ -421,7 +472,7 @@ class Jail:
         self._spared.pop(host, None)
         hosts = {host, self._counted_host(host)}
         if "/" in host and (place := place_of(host)) is not None:
-            everybody = {failure.host for failure in self.failures.everything()}
+            everybody = self.failures.hosts()
             hosts |= {one for one in everybody if (at := place_of(one)) and holds(place, at)}
         for one in hosts:
             if self.failures.take(one):

@@ -7,7 +7,6 @@ Knows no ban and no order of things.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import logging
 import os
@@ -196,6 +195,8 @@ def _module(path: str) -> ModuleType:
 
 def _loaded(path: str) -> ModuleType:
     source = _read(path)
+    import hashlib  # with it comes OpenSSL, which is large
+
     digest = hashlib.sha256(os.fsencode(path) + b"\0" + source).hexdigest()
     name = f"fail2ban_action_{Path(path).stem}_{digest[:16]}"
     if name in sys.modules:

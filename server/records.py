@@ -170,7 +170,15 @@ class Spared:
     session: str
 
 
-Event = Failure | Ignored | AlreadyBanned | Spared
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """More than `most` hosts failed at a time; so many of them were forgotten since the last word."""
+
+    hosts: int
+    most: int
+
+
+Event = Failure | Ignored | AlreadyBanned | Spared | Crowded
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import logging
 import os
 import re
 import stat
+
+# hashlib would load all of OpenSSL for it: 3.5 MB.
+from _blake2 import blake2b
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 from server.records import LogBlock, Position

@@ -187,7 +187,8 @@ class Worker:
         """What is wrong with this jail now, for `status`."""
         name = self._jail.conf.name
         files = self._world.reader.files(name)
-        own = (self.problem, self._source_problem, self._world.journal.problem(name))
+        crowd = self._jail.crowd(self._world.clock())
+        own = (self.problem, self._source_problem, self._world.journal.problem(name), crowd)
         return (
             *(problem for problem in own if problem),
             *(f"{file.path}: {file.problem}" for file in files if file.problem),

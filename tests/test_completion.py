@@ -189,7 +189,7 @@ def test_a_program_may_be_named_by_its_path(shell):
 @pytest.mark.parametrize(
     "said, wanted",
     [
-        ("set nobody max", "maxlines maxretry maxmatches"),
+        ("set nobody max", "maxhosts maxlines maxretry maxmatches"),
         ("set nobody usedns ", "yes warn no raw"),
         ("set nobody ignoreself ", "true false"),
         ("set nobody bantime.incr", "bantime.increment"),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import math
+from dataclasses import replace
 
 from server.jail import Help
-from server.records import AlreadyBanned, Ban, Enforce, Failure, Ignored
+from server.records import AlreadyBanned, Ban, Crowded, Enforce, Failure, Ignored
 from tests.support import BOB, EVE, NOON, a_jail, after, failures
 
 
@@ -200,3 +201,51 @@ def test_a_failure_by_a_name_is_saved_until_it_is_known_whose_it_was():
     assert (("bob.example",), ()) == (progress.settled, progress.failed)
     assert [other] == jail.held
     assert 0 == len(jail.failures) == jail.total_failed
+
+
+def a_crowd(jail, hosts, begin):
+    return [
+        one
+        for n in range(hosts)
+        for one in jail.on_failure(Failure(f"host {n}", begin, ("line",)), begin)
+        if isinstance(one, Crowded)
+    ]
+
+
+def test_hosts_forgotten_at_the_ceiling_are_told_of_once_in_a_while():
+    jail = a_jail(max_retry=3, max_hosts=10)
+
+    assert [Crowded(1, 10)] == a_crowd(jail, 20, NOON)
+    assert [] == a_crowd(jail, 20, NOON + 599)
+    assert [Crowded(30, 10)] == a_crowd(jail, 20, NOON + 600)
+
+
+def test_hosts_forgotten_at_the_ceiling_are_a_problem_for_findtime():
+    jail = a_jail(max_retry=3, max_hosts=10, find_time=600)
+    before = jail.crowd(NOON)
+
+    a_crowd(jail, 20, NOON)
+
+    assert before == ""
+    assert "(maxhosts = 10); 10 that failed least were forgotten" in jail.crowd(NOON + 600)
+    assert jail.crowd(NOON + 601) == ""
+
+
+def test_of_hosts_forgotten_at_the_ceiling_the_store_keeps_nothing():
+    jail = a_jail(max_retry=3, max_hosts=10)
+    a_crowd(jail, 15, NOON)
+
+    progress = jail.take_progress({})
+
+    assert sorted(f"host {n}" for n in range(5)) == sorted(progress.settled)
+    assert sorted(f"host {n}" for n in range(5, 15)) == sorted(one.host for one in progress.failed)
+
+
+def test_a_lower_ceiling_for_hosts_holds_at_once():
+    jail = a_jail(max_retry=3)
+    a_crowd(jail, 15, NOON)
+
+    jail.change(replace(jail.conf, max_hosts=5))
+
+    assert len(jail.failures) == 5
+    assert 10 == len(jail.take_progress({}).settled)

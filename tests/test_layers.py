@@ -20,7 +20,7 @@ LAYERS = {
         records
         zones datestyles dates seek pattern conversation
         literals screen lint filter ignore
-        counter bantime networks bans pardons jail
+        packing counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles caller runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store

@@ -381,7 +381,7 @@ def test_stop_ends_all(ssh):
 VALUES = {
     "loglevel": "INFO", "logtarget": "STDERR", "syslogsocket": "auto", "allowipv6": "auto",
     "dbfile": "None", "dbmaxmatches": "9", "dbpurgeage": "1d", "usedns": "no", "maxlines": "2",
-    "prefregex": "^x<F-CONTENT>.+</F-CONTENT>$", "datepattern": "{NONE}", "maxretry": "4", "maxmatches": "2",
+    "prefregex": "^x<F-CONTENT>.+</F-CONTENT>$", "datepattern": "{NONE}", "maxretry": "4", "maxhosts": "9", "maxmatches": "2",
     "findtime": "1h", "bantime": "-1", "ipv6prefix": "64", "aggregate": "5", "aggregatetime": "1d", "ignorecommand": "true", "ignoreself": "no",
     "ignorecache": 'key="<ip>"', "logtimezone": "UTC", "logencoding": "utf-8", "idle": "on",
     "bantime.increment": "true", "bantime.factor": "2", "bantime.formula": "ban.Time",
