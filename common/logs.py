@@ -11,7 +11,7 @@ import logging.handlers
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -78,14 +78,20 @@ class _Lines(logging.StreamHandler[TextIO]):
     def prepare(self) -> None:
         """Have the stream ready."""
 
-    def say(self, name: str, level: int, texts: Iterable[str]) -> None:
-        """As if each of `texts` were logged by itself; they bear the same moment."""
-        record = logging.LogRecord(name, level, "", 0, "", None, None)
+    def say(self, lines: Sequence[tuple[str, int, str]]) -> None:
+        """As if each of `lines` were logged by itself; they bear the same moment."""
+        now = time.time()
+        record = logging.LogRecord("", logging.INFO, "", 0, "", None, None)
+        prefixes: dict[tuple[str, int], str] = {}
         self.acquire()
         try:
             self.prepare()
-            prefix = self.format(record)
-            self.stream.write("".join([f"{prefix}{text}\n" for text in texts]))
+            for name, level in {line[:2] for line in lines}:
+                record = logging.LogRecord(name, level, "", 0, "", None, None)
+                record.created, record.msecs = now, now % 1 * 1000 // 1
+                prefixes[name, level] = self.format(record)
+            whole = [f"{prefixes[name, level]}{text}\n" for name, level, text in lines]
+            self.stream.write("".join(whole))
             self.flush()
         except Exception:
             self.handleError(record)
@@ -127,18 +133,19 @@ class _Syslog(logging.handlers.SysLogHandler):
     }
 
 
-def say(name: str, level: int, texts: Sequence[str]) -> None:
-    """Log `texts` at once, each as `logging.getLogger(name).log(level, text)` would."""
-    logger = logging.getLogger(name)
-    if not logger.isEnabledFor(level):
-        return
+def say(lines: Sequence[tuple[str, int, str]]) -> None:
+    """Log `lines`, each a name, a level and a text, as `logging.getLogger(name).log(level, text)` would."""
+    speakers = {line[:2] for line in lines}
+    silent = {one for one in speakers if not logging.getLogger(one[0]).isEnabledFor(one[1])}
+    if silent:
+        lines = [line for line in lines if line[:2] not in silent]
     handlers = logging.getLogger("fail2ban").handlers
     only = handlers[0] if len(handlers) == 1 else None
-    if len(texts) > 1 and isinstance(only, _Lines) and only.is_text_last:
-        only.say(name, level, texts)
+    if len(lines) > 1 and isinstance(only, _Lines) and only.is_text_last:
+        only.say(lines)
         return
-    for text in texts:
-        logger.log(level, "%s", text)
+    for name, level, text in lines:
+        logging.getLogger(name).log(level, "%s", text)
 
 
 @dataclass(frozen=True, slots=True)

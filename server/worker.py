@@ -17,8 +17,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -322,8 +320,7 @@ class Worker:
 
     def _say(self, said: Sequence[Order | Event]) -> None:
         name = self._jail.conf.name
-        for (logger, level), lines in groupby([line_of(name, one) for one in said], _speaker):
-            say(logger, level, [line.text for line in lines])
+        say([line_of(name, one) for one in said])
 
     def _save(self, *, is_patient: bool = False) -> None:
         """Hand what changed to the store; a mere position may wait a little when `is_patient`."""
@@ -548,9 +545,6 @@ class Worker:
     def _count_known(self, failure: Failure, known: Sequence[Failure]) -> None:
         self._jail.release(failure)
         self._count(known)
-
-
-_speaker = attrgetter("logger", "level")
 
 
 class _Ended(Exception):

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from common.errors import CommandError
+from common import logs
 from common.logs import Log, level_of
 
 
@@ -125,3 +126,22 @@ def test_a_directory_that_vanishes_takes_the_log_with_it_and_nothing_else(log, t
 def test_a_directory_is_no_log(log, tmp_path):
     with pytest.raises(CommandError, match="cannot log to"):
         log.set_target(str(tmp_path))
+
+
+def test_many_lines_at_once_read_as_each_by_itself_and_keep_their_order(log, tmp_path):
+    lines = [
+        ("fail2ban.filter", 20, "Found"),
+        ("fail2ban.actions", 25, "Ban"),
+        ("fail2ban.filter", 10, "x"),
+        ("fail2ban.filter", 20, "Found %s"),
+    ]
+    log.set_target(str(tmp_path / "log"))
+
+    logs.say(lines)
+    for line in lines:
+        logs.say([line])
+
+    written = (tmp_path / "log").read_text().splitlines()
+    plain = [line[24:] for line in written]
+    assert plain[:3] == plain[3:]
+    assert ["Found", "Ban", "Found %s"] == [line.partition(": ")[2][8:] for line in plain[:3]]
