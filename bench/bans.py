@@ -168,8 +168,36 @@ def until(condition: Callable[[], T | None], pause: float = 0.01) -> T:
     return answer
 
 
-def from_log(wall: Wall, count: int, folder: Path) -> float:
-    """Seconds from `count` lines written, each of another host, to all of them in the set."""
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """How long something took; and what it cost in CPU time, of the server and of what it ran."""
+
+    seconds: float
+    own: float
+    commands: float
+
+
+class Watch:
+    """Measures until it is asked, in a server that runs or is about to."""
+
+    def __init__(self, server: Server, is_start: bool = False) -> None:
+        self._server = server
+        self._before = (0.0, 0.0) if is_start else self._cpu()
+        self._begun = time.perf_counter()
+
+    def _cpu(self) -> tuple[float, float]:
+        text = Path(f"/proc/{self._server.process.pid}/stat").read_text()
+        own, system, commands, more = map(int, text.rpartition(")")[2].split()[11:15])
+        tick = os.sysconf("SC_CLK_TCK")
+        return (own + system) / tick, (commands + more) / tick
+
+    def figure(self) -> Figure:
+        seconds, after = time.perf_counter() - self._begun, self._cpu()
+        return Figure(seconds, after[0] - self._before[0], after[1] - self._before[1])
+
+
+def from_log(wall: Wall, count: int, folder: Path) -> Figure:
+    """From `count` lines written, each of another host, to all of them in the set."""
     server = Server(folder, wall)
     names = hosts(count)
     date = time.strftime("%b %d %H:%M:%S")
@@ -179,24 +207,24 @@ def from_log(wall: Wall, count: int, folder: Path) -> float:
     )
     with server.running():
         time.sleep(1)
-        begun = time.perf_counter()
+        watch = Watch(server)
         with server.log.open("a") as log:
             log.write(lines)
         until(lambda: wall.holds(names[-1]))
-        seconds = time.perf_counter() - begun
-        until(lambda: wall.held() >= count)
-        return min(seconds, time.perf_counter() - begun)
+        figure = watch.figure()
+        assert wall.held() >= count, "the last one does not come last"
+        return figure
 
 
-def restored(wall: Wall, count: int, folder: Path) -> dict[str, float]:
-    """Seconds for `count` bans of an earlier run: back in the set, reload, all lifted, all stopped."""
+def restored(wall: Wall, count: int, folder: Path) -> dict[str, Figure]:
+    """With `count` bans of an earlier run: a start until all are back in the set, and what follows."""
     server = Server(folder, wall)
     names, now = hosts(count), time.time()
     with server.running():  # it makes the database, and the files of code are in memory
         pass
-    begun = time.perf_counter()
+    watch = Watch(server, is_start=True)
     with server.running():
-        plain = time.perf_counter() - begun
+        figures = {"start without bans": watch.figure()}
     store = Store(str(server.database))
     store.open()
     line = ("Nov 25 00:00:00 web sshd[1]: Failed password for root from {} port 50022 ssh2",)
@@ -205,41 +233,41 @@ def restored(wall: Wall, count: int, folder: Path) -> dict[str, float]:
     )
     store.sync(60)
     store.close()
-    begun = time.perf_counter()
+    watch = Watch(server, is_start=True)
     with server.running() as link:
         until(lambda: wall.holds(max(names)))  # they come in the order of their text
-        figures = {"restore": time.perf_counter() - begun - plain}
+        figures["start with them"] = watch.figure()
         assert until(lambda: wall.held() >= count)
         time.sleep(5)
-        begun = time.perf_counter()
+        watch = Watch(server)
         client = [sys.executable, str(ROOT / "fail2ban-client"), "-c", str(server.config)]
         client += ["-s", str(server.folder / "sock"), "reload"]
         subprocess.run(client, check=True, capture_output=True)
-        figures["reload"] = time.perf_counter() - begun
+        figures["reload"] = watch.figure()
         assert wall.held() == count
-        begun = time.perf_counter()
-        figures["stop"] = server.stop()
+        figures["stop"] = Figure(server.stop(), 0.0, 0.0)
     with server.running() as link:
         until(lambda: wall.holds(names[-1]))
         until(lambda: wall.held() >= count)
-        begun = time.perf_counter()
+        watch = Watch(server)
         link.ask(["unban", "--all"])
         until(lambda: not wall.holds(names[0]) and not wall.holds(names[-1]))
-        figures["unban --all"] = time.perf_counter() - begun
+        figures["unban --all"] = watch.figure()
     return figures
 
 
 def table(walls: Sequence[str], log: int, restore: Sequence[int]) -> list[str]:
     """All figures, as lines of Markdown."""
     lines = [
-        "| what | tool | number | seconds | a second | bare tool, seconds | share of its rate |",
-        "|---|---|---|---|---|---|---|",
+        "| what | tool | number | seconds | a second | CPU of the server | and of its commands "
+        "| bare tool, seconds | share of its rate |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
 
-    def row(what: str, name: str, count: int, seconds: float, alone: float) -> None:
+    def row(what: str, name: str, count: int, took: Figure, alone: float) -> None:
         lines.append(
-            f"| {what} | {name} | {count:,} | {seconds:.2f} | {count / seconds:,.0f}"
-            f" | {alone:.2f} | {alone / seconds:.2f} |"
+            f"| {what} | {name} | {count:,} | {took.seconds:.2f} | {count / took.seconds:,.0f}"
+            f" | {took.own:.2f} | {took.commands:.2f} | {alone:.2f} | {alone / took.seconds:.2f} |"
         )
         print(lines[-1], file=sys.stderr, flush=True)
 
@@ -251,8 +279,8 @@ def table(walls: Sequence[str], log: int, restore: Sequence[int]) -> list[str]:
         for count in restore:
             with tempfile.TemporaryDirectory() as folder:
                 alone = bare(wall, count)
-                for what, seconds in restored(wall, count, Path(folder)).items():
-                    row(what, name, count, max(seconds, 0.001), alone)
+                for what, took in restored(wall, count, Path(folder)).items():
+                    row(what, name, count, took, alone)
     return lines
 
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from common.errors import CommandError
 from common import logs
+from common.errors import CommandError
 from common.logs import Log, level_of
 
 
