@@ -91,6 +91,8 @@ class BanList:
 
     def within(self, host: str) -> list[Ban]:
         """The bans of what lies in the network `host`, its own left out."""
+        if "/" not in host:  # as most are, each of which is asked about
+            return []
         place = place_of(host)
         if place is None or is_single(place):
             return []

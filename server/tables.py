@@ -501,6 +501,13 @@ def _ban_of_row(
     return _ban_of(jail, _text(host), since, seconds, failures, count, json.loads(data))
 
 
+def _parts_of(jail: str, parts: list[dict[str, Any]]) -> tuple[Ban, ...]:
+    return tuple(
+        _ban_of(jail, p["host"], p["since"], p["seconds"], p["failures"], p["count"], p)
+        for p in parts
+    )
+
+
 def _ban_of(
     jail: str,
     host: str,
@@ -519,10 +526,7 @@ def _ban_of(
         failures,
         count,
         more["fields"],
-        tuple(
-            _ban_of(jail, p["host"], p["since"], p["seconds"], p["failures"], p["count"], p)
-            for p in more.get("parts", ())
-        ),
+        _parts_of(jail, more["parts"]) if "parts" in more else (),
         more.get("is_merged", False),
         more.get("is_spent", False),
     )
