@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from server.pattern import Id
 
@@ -58,17 +58,18 @@ class Told(NamedTuple):
 class _Conversation:
     """What is known so far.
 
-    `held` are lines that count only if a failure follows; with `is_waiting` there has been one, but
+    `has_tried`: some line names a user and neither lets it in nor says farewell.  `held` are lines that count only if a failure follows; with `is_waiting` there has been one, but
     nobody to blame for it yet.
     """
 
-    __slots__ = ("last", "id", "fields", "users", "held", "is_waiting")
+    __slots__ = ("last", "id", "fields", "users", "has_tried", "held", "is_waiting")
 
     def __init__(self, last: float) -> None:
         self.last = last
         self.id: Id | None = None
         self.fields: dict[str, str] = {}
         self.users: tuple[str, ...] = ()
+        self.has_tried = False
         self.held: tuple[str, ...] = ()
         self.is_waiting = False
 
@@ -78,6 +79,7 @@ class _Conversation:
         for name, value in said.fields.items():
             self.fields[name] = value[:LONGEST_TEXT]
         user = said.user[:LONGEST_TEXT]
+        self.has_tried = self.has_tried or bool(user and not said.is_gain and not said.is_end)
         if user and user not in self.users and len(self.users) < MOST_USERS:
             self.users += (user,)
 
@@ -90,38 +92,44 @@ class _Conversation:
         return held
 
 
-class _Once(NamedTuple):
-    """A conversation of which there is but one line, perhaps not even read, and when that was."""
-
-    first: Said | Callable[[], Said]
-    when: float
+# A conversation of which there is but one line, when that was, and how to read it: most conversations
+# have no second one that matters, and to make nothing of them takes a quarter of the time.
+_Once = tuple[Callable[[Any, tuple[str, ...]], Said], Any, tuple[str, ...], float]
 
 
 class Conversations:
     """All that are open, by id."""
 
     def __init__(self, most_open: int = MOST_OPEN) -> None:
-        # Of most conversations no more comes than one line: that takes a quarter of the time.
         self._open: OrderedDict[str, _Conversation | _Once] = OrderedDict()
         self._most_open = most_open
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def hear_later(self, key: str, say: Callable[[], Said], when: float, is_end: bool) -> bool:
-        """Take in a helper, to be read once more is said; False if something has been said before."""
-        if key in self._open:
-            return False
-        self._begin(key, _Once(say, when), is_end)
-        return True
+    def __contains__(self, key: str) -> bool:
+        return key in self._open
+
+    def begin(
+        self,
+        key: str,
+        say: Callable[[Any, tuple[str, ...]], Said],
+        match: Any,
+        lines: tuple[str, ...],
+        when: float,
+        is_end: bool,
+    ) -> None:
+        """The first line of a conversation, of which all is known that it tells by itself.
+
+        What it says, `say(match, lines)`, is asked for if more is said.
+        """
+        if not is_end:
+            self._open[key] = (say, match, lines, when)
+            if len(self._open) > self._most_open:
+                self._open.popitem(last=False)
 
     def hear(self, key: str, said: Said, when: float) -> Told | None:
         """Take in a line of the conversation `key`; return the failure that it makes known."""
-        id = said.id
-        is_short = len(said.lines) == 1 and len(said.lines[0]) <= LONGEST_TEXT
-        if is_short and id is not None and not said.is_helper and key not in self._open:
-            self._begin(key, _Once(said, when), said.is_end)
-            return Told(id, said.lines, said.fields)
         talk = self._talk(key, said, when)
         talk.learn(said, when)
         told = self._judged(talk, said)
@@ -129,17 +137,11 @@ class Conversations:
             del self._open[key]
         return told
 
-    def _begin(self, key: str, once: _Once, is_end: bool) -> None:
-        if not is_end:
-            self._open[key] = once
-            if len(self._open) > self._most_open:
-                self._open.popitem(last=False)
-
     def _talk(self, key: str, said: Said, when: float) -> _Conversation:
         talk = self._open.get(key)
-        if isinstance(talk, _Once):
-            first = talk.first if isinstance(talk.first, Said) else talk.first()
-            began = talk.when
+        if isinstance(talk, tuple):
+            say, match, lines, began = talk
+            first = say(match, lines)
             talk = self._open[key] = _Conversation(began)
             talk.learn(first, began)
             self._judged(talk, first)
@@ -152,8 +154,14 @@ class Conversations:
 
     def _judged(self, talk: _Conversation, said: Said) -> Told | None:
         # One who tries a second user in the same connection is guessing: then nothing excuses.
-        # The line of farewell names the user once more, and is no try.
-        is_guessing = len(talk.users) > 1 and said.user and (said.is_gain or not said.is_end)
+        # The line of farewell names the user once more, and is no try; and where there is nothing but
+        # users who were let in, the number of a process came round.
+        is_guessing = (
+            len(talk.users) > 1
+            and talk.has_tried
+            and said.user
+            and (said.is_gain or not said.is_end)
+        )
         if said.is_gain and not is_guessing:
             talk.settle()
             return None

@@ -97,6 +97,12 @@ class DateDetector:
         """The pattern and its readable name, as `get <jail> datepattern` shows them."""
         return self._name
 
+    @property
+    def stand_between_words(self) -> bool:
+        """Whether each date stands between two characters of no word, or after two at most of them at
+        the line's beginning."""
+        return all(datestyles.stands_between_words(style) for style in self._styles)
+
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
         if not self._decade_since <= now < self._decade_until:

@@ -13,8 +13,9 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from server import zones
 
@@ -141,11 +142,15 @@ class Style:
 
 
 class Compiled(NamedTuple):
-    """A style's regular expression, the group to cut out, and the groups that hold each field."""
+    """A style's regular expression, the group to cut out, and the groups that hold each field.
+
+    `is_whole`: what is cut out is all that the style describes.
+    """
 
     regex: re.Pattern[str]
     cut: int
     fields: Mapping[str, tuple[int, ...]]
+    is_whole: bool
 
 
 _CLOCK = "%H:%ExM:%ExS"
@@ -157,6 +162,9 @@ EPOCH_AT_BEGIN = Style("{EPOCH}", is_tied=True)
 EPOCH_OF_AUDIT = Style(r"audit\(({EPOCH})(?=:[0-9]+\))", reach=REACH)
 LONG_EPOCH_AT_BEGIN = Style("{LEPOCH}", is_tied=True)
 TAI64N = Style("{TAI64N}", reach=REACH)
+
+# The parser of `re`, which shows what a regex consists of.
+_PARSER = import_module("re._parser")
 
 # In the order in which they are tried.  Where two could read the same text, the first one stands.
 _CALENDAR_STYLES = (
@@ -196,6 +204,8 @@ DEFAULT_STYLES: tuple[Style, ...] = (
     EPOCH_OF_AUDIT,
     *_TIED_STYLES,
 )
+
+_DEFAULT = frozenset(replace(style, is_tied=False) for style in DEFAULT_STYLES)
 
 # Patterns that are one word, and the readable name of each.
 _WORDS: Mapping[str, tuple[str, tuple[Style, ...], tuple[Style, ...]]] = MappingProxyType(
@@ -276,7 +286,64 @@ def compiled(style: Style, decade: int) -> Compiled:
     fields: dict[str, tuple[int, ...]] = {}
     for group, field in names.items():
         fields[field] = (*fields.get(field, ()), regex.groupindex[group])
-    return Compiled(regex, plain or 1, fields)
+    return Compiled(regex, plain or 1, fields, not plain)
+
+
+@functools.lru_cache(maxsize=1024)
+def stands_between_words(style: Style) -> bool:
+    """Whether what is cut out of a line has a character of no word, or an end of the line, on each side.
+
+    True only where this is sure.  At a line's beginning such a character may be cut out as well.
+    """
+    if replace(style, is_tied=False) in _DEFAULT:
+        return True
+    found = compiled(style, PRESENT_DECADE)
+    items = list(_PARSER.parse(found.regex.pattern, found.regex.flags))
+    at = next((n for n, item in enumerate(items) if _is_group(item, found.cut)), None)
+    if at is None:
+        return False
+    if not found.is_whole:
+        return _keeps_words_out(items[:at][::-1]) and _keeps_words_out(items[at + 1 :])
+    # A date that begins and ends like a word, and that no word touches.
+    body = list(items[at][1][3])
+    ours = {group for groups in found.fields.values() for group in groups}
+    is_like_a_word = all(any(_is_group(body[end], n) for n in ours) for end in (0, -1))
+    return style.is_bound_before and style.is_bound_after and is_like_a_word
+
+
+def _is_group(item: tuple[Any, Any], number: int) -> bool:
+    op, value = item
+    return str(op) == "SUBPATTERN" and bool(value[0] == number)
+
+
+def _keeps_words_out(items: list[tuple[Any, Any]]) -> bool:
+    """Whether what comes first of `items`, seen from a date, can be no character of a word."""
+    for op, value in items:
+        match str(op):
+            case "AT" if str(value) in ("AT_BEGINNING", "AT_BEGINNING_STRING", "AT_END_STRING"):
+                return True
+            case "MAX_REPEAT" | "MIN_REPEAT":
+                least, _, inner = value
+                if len(inner) != 1 or not _is_of_no_word(*inner[0]):
+                    return False
+                if least:
+                    return True
+            case _:
+                return _is_of_no_word(op, value)
+    return False
+
+
+def _is_of_no_word(op: Any, value: Any) -> bool:
+    match str(op):
+        case "LITERAL":
+            return not (chr(value).isalnum() or value == ord("_"))
+        case "IN":
+            return all(
+                str(kind) == "LITERAL" and _is_of_no_word(kind, code)
+                or str(kind) == "CATEGORY" and str(code) in ("CATEGORY_SPACE", "CATEGORY_NOT_WORD")
+                for kind, code in value
+            )  # fmt: skip
+    return False
 
 
 def _translated(pattern: str, decade: int) -> tuple[str, dict[str, str]]:

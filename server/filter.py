@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lines become failures: decode, find the date, cut it out, prefregex, failregexes, ignoreregexes.
+"""Blocks become failures: which lines are worth it, decode them, find the date, cut it out, ask the rules.
 
 Exact and in order.  Knows nothing of files being followed, of counting, or of hosts to be ignored.
 """
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import codecs
 import locale
-import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, cast
+from itertools import repeat
+from typing import Any, NamedTuple
 
 from common.options import JailConf
-from server.conversation import LONGEST_TEXT, Conversations, Said
+from server.aside import Aside, Kept, Place, Token
 from server.dates import DateDetector, DateHit
-from server.literals import Cut, better, required
-from server.pattern import Id, Pattern, id_of, skipped_spans
+from server.literals import Cut, Need, better, required
+from server.pattern import Pattern
 from server.records import Failure, JournalBlock, LogBlock
+from server.rules import Begun, Rules
 from server.screen import Screen, is_plain
 
 # What follows in a longer line is not looked at: no service writes that much about a login, and a
@@ -38,8 +37,8 @@ LESSONS = 100
 # it (None: any).
 Candidate = tuple[int, bytes, Sequence[int] | None]
 
-# Groups that steer the filter and tell nobody anything.
-_INTERNAL = frozenset({"mlfid", "nofail", "mlfgained", "mlfforget", "content"})
+_MOST_MASKS = 4096
+_line = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +68,21 @@ class Verdict:
         return self.rule >= 0 and self.ignored_by < 0 and self.failure is None
 
 
-class _Match:
-    """A failregex that matched `content`, which the prefregex found in `outer`.
+class _Line(NamedTuple):
+    """A line that is worth it: where it stands, as it was written, and without its date.
 
-    `key` is what tells its conversation.  What it names, and whom, is read when it is asked for.
+    The date stood at `cut`.  `mask` says, as bits, which rules may match it; `begun` what the
+    prefregex makes of it, once that is known.
     """
 
-    __slots__ = ("rule", "found", "outer", "content", "key", "fields", "id")
-
-    def __init__(
-        self,
-        rule: int,
-        found: re.Match[str],
-        outer: re.Match[str] | None,
-        content: str,
-        key: str | None,
-    ) -> None:
-        self.rule = rule
-        self.found = found
-        self.outer = outer
-        self.content = content
-        self.key = key
-        self.fields: dict[str, str | None] = {}
-        self.id: Id | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """The numbers of the groups of a failregex that mark its lines, 0 where it has none."""
-
-    helper: tuple[int, ...]
-    end: int
+    path: str
+    offset: int
+    line: str
+    text: str
+    cut: int
+    when: float
+    mask: int
+    begun: Begun | None = None
 
 
 class Filter:
@@ -110,54 +93,51 @@ class Filter:
 
     def __init__(self, conf: JailConf, *, has_screen: bool = True) -> None:
         """Without a screen every line is looked at; what comes out is the same."""
-        has_many = conf.max_lines > 1
-        with_names = conf.use_dns != "no"
-        self.prefix: Pattern | None = None
-        if conf.prefregex:
-            self.prefix = Pattern(conf.prefregex, use_dns=with_names, is_multiline=has_many)
-        needs_id = self.prefix is None or not self.prefix.has_id
-        self.rules = tuple(
-            Pattern(text, needs_id=needs_id, use_dns=with_names, is_multiline=has_many)
-            for text in conf.failregex
-        )
-        self.ignore_rules = tuple(
-            Pattern(text, use_dns=with_names, is_multiline=has_many) for text in conf.ignoreregex
-        )
         self.dates = DateDetector(conf.date_pattern, conf.log_time_zone)
+        self._rules = Rules(conf)
+        self.prefix = self._rules.prefix
+        self.rules = self._rules.rules
+        self.ignore_rules = self._rules.ignore_rules
+        self._encoding = encoding_of(conf.log_encoding)
         self._decode = line_decoder(conf.log_encoding)
-        self._every = tuple(range(len(self.rules)))
-        self._marks = tuple(_marks_of(rule) for rule in self.rules)
-        of_prefix = self.prefix.groups if self.prefix is not None else frozenset[str]()
-        self._has_content, self._has_key = "content" in of_prefix, "mlfid" in of_prefix
-        self._is_prefix_plain = of_prefix.isdisjoint({"nofail", "mlfgained", "mlfforget"})
-        names = of_prefix.union(*(rule.names for rule in self.rules))
-        self._hidden = frozenset(name for name in names if _is_hidden(name))
-        # With few ignoreregexes they are searched in the whole line as well (that is how
-        # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
-        self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
         # Whether what a line means may depend on lines long before it.
-        self.remembers = has_many or "mlfid" in names
-        self._talks = Conversations()
+        self.remembers = conf.max_lines > 1 or self._rules.has_talks
         self._last_dates: dict[str, float] = {}
-        self._max_lines = conf.max_lines
-        self._windows: dict[str, deque[tuple[str, str]]] = {}
         self._lessons: dict[str, int] = {}
-        self._screen = self._screen_of(conf) if has_screen else None
+        self._numbers: dict[int, tuple[int, ...]] = {}
+        can_skip = conf.max_lines == 1 and is_plain(self._encoding)
+        self._screen = self._screen_of() if has_screen and can_skip else None
+        # The rules, as bits, whose lines cannot be set aside.
+        self._telling = sum(1 << n for n in self._rules.every if not self._rules.is_mute(n))
+        has_talks = self._rules.has_key and self._rules.is_prefix_plain
+        self._aside = Aside() if self._screen is not None and has_talks else None
 
-    def _screen_of(self, conf: JailConf) -> Screen | None:
+    def _screen_of(self) -> Screen | None:
         """What tells by a line's bytes which rules may match it; None where nothing can."""
-        encoding = encoding_of(conf.log_encoding)
-        if self._max_lines > 1 or not is_plain(encoding):
-            return None
         cut = Cut.ANYWHERE
         if self.dates.takes_now:
             cut = Cut.NOWHERE
-        elif (conf.date_pattern or "{DEFAULT}").strip() in ("", "{DEFAULT}"):
+        elif self.dates.stand_between_words:
             cut = Cut.BETWEEN
-        of_prefix = required(self.prefix.regex, cut) if self.prefix is not None else None
-        needs = [better(required(rule.regex, cut), of_prefix) for rule in self.rules]
-        screen = Screen(needs, encoding)
+        screen = Screen([self._needed(rule, cut) for rule in self.rules], self._encoding)
         return screen if screen.helps else None
+
+    def _needed(self, rule: Pattern, cut: Cut) -> Need | None:
+        """What stands in any line that `rule` matches, behind the prefix."""
+        need = required(rule.regex, cut)
+        if self.prefix is None:
+            return need
+        group = self._rules.content_group
+        if group is not None and need is not None:
+            return required(self.prefix.regex, cut, need, group)
+        return better(need, required(self.prefix.regex, cut))
+
+    @property
+    def screen(self) -> Screen | None:
+        """What tells which lines of a block are worth it; None where all are."""
+        return self._screen
+
+    # -- blocks ------------------------------------------------------------------------------------
 
     def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
         """What failed in `block`, in its order."""
@@ -166,9 +146,10 @@ class Filter:
                 return self._screened(self._screen, block, now)
             return self.of_candidates(block.path, lines_of(block), now)
         found = []
-        for when, text in block.entries:
-            line = text[:LONGEST_LINE]
-            failure = self._failure(block.source, -1, line, line, _not_ahead(when, now))
+        every = self._rules.every
+        for moment, text in block.entries:
+            line, when = text[:LONGEST_LINE], _not_ahead(moment, now)
+            failure = self._rules.failure(block.source, -1, line, line, when, every)
             if failure is not None:
                 found.append(failure)
         return found
@@ -181,45 +162,128 @@ class Filter:
         for offset, data, rules in candidates:
             line = self._decode(data[:LONGEST_LINE])
             text, when, _ = self._without_date(path, line, now)
-            failure = self._failure(path, offset, line, text, when, rules)
+            some = self._rules.every if rules is None else rules
+            failure = self._rules.failure(path, offset, line, text, when, some)
             if failure is not None:
                 found.append(failure)
         return found
 
     def _screened(self, screen: Screen, block: LogBlock, now: float) -> list[Failure]:
         """What failed in `block`; lines that cannot have failed are passed over."""
-        path, data, offset = block.path, block.data, block.start.offset
+        path, data = block.path, block.data
         begin, found = 0, []
         lessons = self._lessons.get(path, LESSONS)
         if lessons:
             begin, lessons = _after_lines(data, lessons)
             self._lessons[path] = lessons
-            found = self.of_candidates(path, _lines(data[:begin], offset), now)
+            found = self.of_candidates(path, _lines(data[:begin], block.start.offset), now)
+        places = screen.places(data, begin)
+        if self._aside is None:
+            return found + self._of_lines(self._dated(block, begin, places, now))
+        return found + self._of_talks(self._aside, block, begin, places, now)
+
+    def _of_lines(self, lines: Iterable[_Line]) -> list[Failure]:
+        found = []
+        ask, numbers = self._rules.failure, self._numbers
+        for path, offset, line, text, _, when, mask, begun in lines:
+            rules = numbers.get(mask) or self._rules_of(mask)
+            failure = ask(path, offset, line, text, when, rules, begun)
+            if failure is not None:
+                found.append(failure)
+        return found
+
+    def _of_talks(
+        self, aside: Aside, block: LogBlock, begin: int, places: Iterable[Place], now: float
+    ) -> list[Failure]:
+        """What failed, where lines that are no failures in themselves are read only if need be."""
+        path, data, offset = block.path, block.data, block.start.offset
+        helpers: list[Place] = []
+        worthy: list[Place] = []
+        for place in places:
+            (worthy if place[2] & self._telling else helpers).append(place)
+        lines = self._begun(self._dated(block, begin, worthy, now))
+        tokens = []
+        for line in lines:
+            token = self._token_of(aside, line)
+            if token is None:  # from now on, all lines are read at once
+                self._aside = None
+                kept = aside.take_all()
+                kept += [Kept(path, offset + at, data[at:end], mask) for at, end, mask in helpers]
+                break
+            tokens.append(token)
+        else:
+            kept = aside.sort(path, offset, data, helpers, tokens)
+        if kept:
+            lines += self._begun(map(self._of_kept, kept, repeat(now)))
+            lines.sort(key=lambda line: line.offset if line.path == path else -1)
+        return self._of_lines(lines)
+
+    def _begun(self, lines: Iterable[_Line]) -> list[_Line]:
+        """The lines that the prefregex matches."""
+        found = []
+        begin = self._rules.begin
+        for line in lines:
+            begun = begin(line[3])
+            if begun is not None:
+                found.append(_line(_Line, (*line[:7], begun)))
+        return found
+
+    def _token_of(self, aside: Aside, line: _Line) -> Token | None:
+        """By what the other lines of its conversation are found among those set aside."""
+        begun = line.begun
+        if begun is None or begun.outer is None or begun.key is None:
+            return None
+        id = begun.key
+        if line.cut:  # cut out of the id itself, the date stands in the line between its two parts
+            start, end = begun.outer.span("mlfid")
+            if start < line.cut < end:
+                id = line.text[line.cut : end]
+        return aside.token_of(id.encode(self._encoding, "replace"))
+
+    def _of_kept(self, kept: Kept, now: float) -> _Line:
+        path, offset, data, mask = kept
+        line = self._decode(data[:LONGEST_LINE])
+        hit = None if self.dates.takes_now else self.dates.find(line, now)
+        text = line if hit is None else line[: hit.start] + line[hit.end :]
+        if hit is not None and hit.moment is not None:
+            return _Line(path, offset, line, text, hit.start, _not_ahead(hit.moment, now), mask)
+        return _Line(path, offset, line, text, 0, self._loan(path, now), mask)
+
+    def _rules_of(self, mask: int) -> tuple[int, ...]:
+        if len(self._numbers) >= _MOST_MASKS:
+            self._numbers.clear()
+        numbers = tuple(n for n in self._rules.every if mask >> n & 1)
+        self._numbers[mask] = numbers
+        return numbers
+
+    # -- dates -------------------------------------------------------------------------------------
+
+    def _dated(
+        self, block: LogBlock, begin: int, places: Iterable[Place], now: float
+    ) -> Iterator[_Line]:
+        """Those lines of `block` that are worth it, each with its date."""
+        path, data, offset = block.path, block.data, block.start.offset
         skipped = begin  # from here on dates were not looked for
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
         decode, find, last_dates = self._decode, self.dates.find, self._last_dates
-        # What `_without_date` and `_failure` do, but for joined lines: a call costs as much as it does.
-        for start, end, rules in screen.lines(data, begin):
+        cut = 0
+        # What `_without_date` does; a call more would cost as much as it does.
+        for start, end, mask in places:
             line = text = decode(data[start : min(end, start + LONGEST_LINE)])
             if not takes_now:
                 hit = find(line, now)
                 if hit is not None:
-                    text = line[: hit.start] + line[hit.end :]
+                    cut = hit.start
+                    text = line[:cut] + line[hit.end :]
                 if hit is not None and hit.moment is not None:
                     when = last_dates[path] = hit.moment if hit.moment <= latest else now
                 else:
                     self._date_before(path, data[skipped:start], now)
                     when = self._loan(path, now)
                 skipped = end
-            match = self._match(text, rules)
-            if match is None or (self.ignore_rules and self._ignoring(text, match) >= 0):
-                continue
-            failure = self._told(match, (line,), when, path, offset + start)
-            if failure is not None:
-                found.append(failure)
+            yield _line(_Line, (path, offset + start, line, text, cut, when, mask, None))
         if not takes_now:
             self._date_before(path, data[skipped:], now)
-        return found
 
     def _date_before(self, path: str, data: bytes, now: float) -> None:
         """Take note of the last date in lines that were passed over."""
@@ -233,14 +297,6 @@ class Filter:
                     self._last_dates[path] = _not_ahead(hit.moment, now)
                     return
             end = start - 1
-
-    def judge(self, line: str, now: float, when: float | None = None, path: str = "") -> Verdict:
-        """All about one line.  `when` is its time where that does not stand in the line."""
-        line = line[:LONGEST_LINE]
-        if when is not None:
-            return self._verdict(path, -1, line, line, _not_ahead(when, now))
-        text, moment, date = self._without_date(path, line, now)
-        return self._verdict(path, -1, line, text, moment, date)
 
     def _without_date(self, path: str, line: str, now: float) -> tuple[str, float, DateHit | None]:
         """`line` without its date, its moment, and where the date stood."""
@@ -258,161 +314,34 @@ class Filter:
         last = self._last_dates.get(path, now)
         return last if now - last <= LONGEST_LOAN else now
 
-    def _failure(
-        self,
-        path: str,
-        offset: int,
-        line: str,
-        text: str,
-        when: float,
-        rules: Sequence[int] | None = None,
-    ) -> Failure | None:
-        """The failure that `line` makes known; `text` is what it is without its date."""
-        joined = text if self._max_lines == 1 else self._windowed(path, text, line)
-        match = self._match(joined, self._every if rules is None else rules)
-        if match is None:
-            return None
-        lines = (line,) if self._max_lines == 1 else self._taken(path, match)
-        if self._ignoring(joined, match) >= 0:
-            return None
-        return self._told(match, lines, when, path, offset)
+    # -- one line ----------------------------------------------------------------------------------
+
+    def judge(self, line: str, now: float, when: float | None = None, path: str = "") -> Verdict:
+        """All about one line.  `when` is its time where that does not stand in the line."""
+        line = line[:LONGEST_LINE]
+        if when is not None:
+            return self._verdict(path, line, line, _not_ahead(when, now))
+        text, moment, date = self._without_date(path, line, now)
+        return self._verdict(path, line, text, moment, date)
 
     def _verdict(
-        self,
-        path: str,
-        offset: int,
-        line: str,
-        text: str,
-        when: float,
-        date: DateHit | None = None,
+        self, path: str, line: str, text: str, when: float, date: DateHit | None = None
     ) -> Verdict:
-        """As `_failure`, with everything that there is to say."""
-        joined = text if self._max_lines == 1 else self._windowed(path, text, line)
-        match = self._match(joined, self._every)
+        rules = self._rules
+        joined = rules.windowed(path, text, line)
+        begun = rules.begin(joined)
+        match = None if begun is None else rules.match(begun, rules.every)
         if match is None:
             return Verdict(joined, when, date)
-        lines = (line,) if self._max_lines == 1 else self._taken(path, match)
-        rules = tuple(
-            rule for rule in self._every if self.rules[rule].search(match.content) is not None
-        )
-        ignored_by = self._ignoring(joined, match)
+        lines = (line,) if joined is text else rules.taken(path, match)
+        content = match.begun.content
+        all_rules = tuple(n for n in rules.every if self.rules[n].search(content) is not None)
+        ignored_by = rules.ignoring(joined, match)
         failure = None
         if ignored_by < 0:
-            failure = self._told(match, lines, when, path, offset)
-        fields = self._said(match, lines).fields
-        return Verdict(match.content, when, date, match.rule, rules, ignored_by, failure, fields)
-
-    def _match(self, text: str, rules: Iterable[int]) -> _Match | None:
-        """The first of `rules` that matches `text` and has somebody to blame."""
-        content, outer, key = text, None, None
-        if self.prefix is not None:
-            outer = self.prefix.search(text)
-            if outer is None:
-                return None
-            if self._has_content:
-                content = outer["content"] or ""
-            if self._has_key:
-                key = outer["mlfid"]
-        for rule in rules:
-            found = self.rules[rule].search(content)
-            if found is None:
-                continue
-            match = _Match(rule, found, outer, content, key)
-            if key is None:
-                self._read(match)
-                match.key = match.fields.get("mlfid")
-                if match.id is None and match.key is None:
-                    continue
-            return match
-        return None
-
-    def _read(self, match: _Match) -> None:
-        """See what `match` has named."""
-        if match.fields:
-            return
-        fields = self.rules[match.rule].fields(match.found)
-        if self.prefix is not None and match.outer is not None:
-            own, fields = fields, self.prefix.fields(match.outer)
-            for name, value in own.items():
-                if value is not None:
-                    fields[name] = value
-        match.fields = fields
-        match.id = id_of(fields)
-
-    def _ignoring(self, text: str, match: _Match) -> int:
-        """Which ignoreregex takes `match` back, -1 for none."""
-        for index, pattern in enumerate(self.ignore_rules):
-            if pattern.search(match.content) is not None:
-                return index
-            if self._ignores_lines and pattern.search(text) is not None:
-                return index
-        return -1
-
-    def _told(
-        self, match: _Match, lines: tuple[str, ...], when: float, path: str, offset: int
-    ) -> Failure | None:
-        """The failure that `match` is, or makes known of its conversation."""
-        is_short = len(lines) == 1 and len(lines[0]) <= LONGEST_TEXT
-        if is_short and self._is_prefix_plain and match.key and match.key.strip():
-            marks, found = self._marks[match.rule], match.found
-            for mark in marks.helper:
-                if found[mark] is not None:
-                    is_end = marks.end > 0 and found[marks.end] is not None
-                    say = partial(self._said, match, lines)
-                    if self._talks.hear_later(match.key, say, when, is_end):
-                        return None
-        said = self._said(match, lines)
-        key = match.fields.get("mlfid") or ""
-        if not key.strip():  # what nothing tells apart is no conversation
-            if said.is_helper or said.id is None:
-                return None
-            id, shown = said.id, cast("Mapping[str, Any]", said.fields)
-        else:
-            told = self._talks.hear(key, said, when)
-            if told is None:
-                return None
-            id, lines, shown = told
-        return Failure(id.text, when, lines, id.is_name, 1, shown, path, offset, match.rule)
-
-    def _said(self, match: _Match, lines: tuple[str, ...]) -> Said:
-        """What the line of `match` says."""
-        self._read(match)
-        fields, hidden = match.fields, self._hidden
-        is_gain = fields.get("mlfgained") is not None
-        shown = {
-            name: value
-            for name, value in fields.items()
-            if value is not None and name not in hidden
-        }
-        is_helper = is_gain or fields.get("nofail") is not None
-        return Said(lines, match.id, shown, is_helper, is_gain, fields.get("mlfforget") is not None)
-
-    def _windowed(self, path: str, text: str, line: str) -> str:
-        """The last lines of `path` that no failure has taken, `text` being the newest, joined."""
-        window = self._windows.setdefault(path, deque(maxlen=self._max_lines))
-        window.append((text, line))
-        return "\n".join(text for text, _ in window)
-
-    def _taken(self, path: str, match: _Match) -> tuple[str, ...]:
-        """The lines of the window that `match` is made of; they are taken out of it."""
-        window = self._windows[path]
-        taken, left = [], []
-        first, last = match.found.span()
-        skipped = skipped_spans(match.found)
-        begin = 0
-        if match.outer is not None and self._has_content:
-            begin = -max(match.outer.start("content"), 0)
-        for text, line in window:
-            end = begin + len(text)
-            is_skipped = any(start <= begin and end < stop for start, stop in skipped)
-            if begin < last and first <= end and not is_skipped:
-                taken.append(line)
-            else:
-                left.append((text, line))
-            begin = end + 1
-        window.clear()
-        window.extend(left)
-        return tuple(taken)
+            failure = rules.told(match, lines, when, path, -1)
+        fields = rules.said(match, lines).fields
+        return Verdict(content, when, date, match.rule, all_rules, ignored_by, failure, fields)
 
 
 def lines_of(block: LogBlock) -> Iterator[Candidate]:
@@ -486,16 +415,3 @@ def _clean(line: str) -> str:
 
 def _not_ahead(moment: float, now: float) -> float:
     return moment if moment <= now + MOST_AHEAD else now
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether nobody is told what the group `name` holds."""
-    return name in _INTERNAL or name.startswith(("_", "skiplines"))
-
-
-def _marks_of(rule: Pattern) -> _Marks:
-    if "mlfid" in rule.groups:  # it has a say of its own in what its lines belong to
-        return _Marks((), 0)
-    groups = rule.regex.groupindex
-    helper = tuple(groups[name] for name in ("mlfgained", "nofail") if name in groups)
-    return _Marks(helper, groups.get("mlfforget", 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What must stand in a line for a regex to match it: a few literals, of which at least one is there.
+"""What must stand in a line for a regex to match it: a few literals, one behind the other.
 
 Read off the regex's parse tree.  May ask for less than the regex does, never for more: whoever
 passes over the lines without these literals misses no match.  Knows no log and no matcher.
@@ -7,9 +7,10 @@ passes over the lines without these literals misses no match.  Knows no log and 
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -18,9 +19,13 @@ from typing import Any
 
 # Shorter ones stand in nearly every line.
 SHORTEST = 3
-_LONGEST = 40  # longer ones find no fewer lines
-_MOST_TEXTS = 16  # as many alternatives are written out …
-_MOST_LITERALS = 32  # … and so many asked for
+_LONGEST = 80  # longer ones find no fewer lines
+_MOST_TEXTS = 64  # as many texts that stand side by side are written out …
+_MOST_CHOICES = 256  # … so many of which one is chosen …
+_MOST_LITERALS = 128  # … and so many asked for
+_MOST_CHAINS = 8
+_LONGEST_CHAIN = 2  # what a third clause spares is less than it costs
+_WORTH_ADDING = 8.0  # of a clause that is not the best one of its chain: six letters, say
 _MOST_OF_CLASS = 4  # characters of a class that are told apart: `[Ff]`
 # Words that stand in so many lines that they tell nothing.
 _COMMON = re.compile(
@@ -61,8 +66,13 @@ class Literal:
         return self.is_caseless and not _LOOK_ALIKES.isdisjoint(self.text)
 
 
-Need = frozenset[Literal]
-_NOTHING: Need = frozenset({Literal("")})
+# One of these stands in the line …
+Clause = frozenset[Literal]
+# … and one of the next clause behind it …
+Chain = tuple[Clause, ...]
+# … and so on, for one of these chains.
+Need = frozenset[Chain]
+_NOTHING: Clause = frozenset({Literal("")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ class _Part:
     """What is known of a part of a regex: all texts that it may match, if these are few; else what
     must stand in whatever it matches."""
 
-    texts: Need | None = None
+    texts: Clause | None = None
     need: Need | None = None
 
 
@@ -79,17 +89,24 @@ _EMPTY = _Part(_NOTHING)
 
 
 @lru_cache(4096)  # many jails use one filter
-def required(regex: re.Pattern[str], cut: Cut = Cut.NOWHERE) -> Need | None:
-    """Literals of which one stands in any line that `regex` matches; None where nothing is sure.
+def required(
+    regex: re.Pattern[str],
+    cut: Cut = Cut.NOWHERE,
+    inner: Need | None = None,
+    group: str = "content",
+) -> Need | None:
+    """What stands in any line that `regex` matches; None where nothing is sure.
 
     The line is the one as logged; what `regex` sees of it lacks a date that stood at `cut`.
+    `inner` is what its `group` holds, as somebody else will require of that.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parsed = _PARSER.parse(regex.pattern, regex.flags)
-    walk = _Walk(cut)
+    inside = {} if inner is None else {regex.groupindex[group]: inner}
+    walk = _Walk(cut, inside)
     need = walk.need_of(walk.sequence(parsed, regex.flags))
-    return None if need is None else _fit(need)
+    return None if need is None else frozenset(map(_shortened, need))
 
 
 def better(one: Need | None, other: Need | None) -> Need | None:
@@ -102,8 +119,9 @@ def better(one: Need | None, other: Need | None) -> Need | None:
 class _Walk:
     """A walk through the parse tree of one regex."""
 
-    def __init__(self, cut: Cut) -> None:
+    def __init__(self, cut: Cut, inside: Mapping[int, Need]) -> None:
         self._cut = cut
+        self._inside = inside  # what else is required within some of the groups
         self._of: dict[str, Callable[[Any, int], _Part]] = {
             "LITERAL": lambda code, flags: _character(code, flags),
             "IN": _class,
@@ -121,19 +139,18 @@ class _Walk:
 
     def sequence(self, items: Iterable[tuple[Any, Any]], flags: int) -> _Part:
         """Parts one after the other."""
-        run, best, is_whole = _NOTHING, None, True
+        run, need, is_whole = _NOTHING, None, True
         for op, value in items:
             part = self._part(str(op), value, flags)
             longer = None if part.texts is None else _joined(run, part.texts)
             if longer is not None:
                 run = longer
                 continue
-            best = better(best, self._cut_safe(run))
-            best = better(best, part.need)
+            need = _then(_then(need, self._cut_safe(run)), part.need)
             is_whole, run = False, part.texts or _NOTHING
         if is_whole:
             return _Part(run)
-        return _Part(None, better(best, self._cut_safe(run)))
+        return _Part(None, _then(need, self._cut_safe(run)))
 
     def need_of(self, part: _Part) -> Need | None:
         return part.need if part.texts is None else self._cut_safe(part.texts)
@@ -147,8 +164,11 @@ class _Walk:
         return _EMPTY
 
     def _group(self, value: Any, flags: int) -> _Part:
-        _, added, removed, inner = value
-        return self.sequence(inner, (flags | added) & ~removed)
+        group, added, removed, inner = value
+        part = self.sequence(inner, (flags | added) & ~removed)
+        if group in self._inside:
+            return _Part(None, better(self._inside[group], self.need_of(part)))
+        return part
 
     def _condition(self, value: Any, flags: int) -> _Part:
         _, yes, no = value
@@ -162,10 +182,9 @@ class _Walk:
                 break
             texts |= part.texts
         else:
-            if len(texts) <= _MOST_TEXTS:
+            if len(texts) <= _MOST_CHOICES:
                 return _Part(frozenset(texts))
-        needs = [self.need_of(part) for part in parts]
-        return _Part(None, _any_of(needs))
+        return _Part(None, _either([self.need_of(part) for part in parts]))
 
     def _repeat(self, value: Any, flags: int) -> _Part:
         least, most, inner = value
@@ -185,16 +204,15 @@ class _Walk:
                 return _Part(whole)
         return _Part(None, self.need_of(part))
 
-    def _cut_safe(self, texts: Need) -> Need | None:
+    def _cut_safe(self, texts: Clause) -> Need | None:
         """What stands of `texts` in a line, wherever in the midst of them a date was cut out."""
         if self._cut is Cut.NOWHERE:
-            return _fit(texts)
-        if self._cut is Cut.BETWEEN:
-            pieces = _fit(frozenset(map(_longest_piece, texts)))
-            if pieces is not None and min(len(one.text) for one in pieces) > SHORTEST:
-                return pieces
+            return _need(_fit(texts))
         # If a cut goes through the one half, the other is whole.
-        return _fit(frozenset(half for one in texts for half in _halves(one)))
+        halves = _need(_fit(frozenset(half for one in texts for half in _halves(one))))
+        if self._cut is Cut.BETWEEN:
+            return better(_need(_fit(frozenset(map(_longest_piece, texts)))), halves)
+        return halves
 
 
 def _character(code: int, flags: int) -> _Part:
@@ -216,10 +234,15 @@ def _class(items: list[tuple[Any, Any]], flags: int) -> _Part:
     if len(codes) > _MOST_OF_CLASS:
         return _ANYTHING
     parts = [_character(code, flags).texts for code in codes]
-    return _Part(_any_of(parts))
+    texts: set[Literal] = set()
+    for part in parts:
+        if part is None:
+            return _ANYTHING
+        texts |= part
+    return _Part(frozenset(texts))
 
 
-def _joined(first: Need, second: Need) -> Need | None:
+def _joined(first: Clause, second: Clause) -> Clause | None:
     """Each text of `first` with each of `second` behind it; None if these are too many."""
     if len(first) * len(second) > _MOST_TEXTS:
         return None
@@ -227,18 +250,49 @@ def _joined(first: Need, second: Need) -> Need | None:
     return texts if all(len(one.text) <= _LONGEST for one in texts) else None
 
 
-def _any_of(needs: Collection[Need | None]) -> Need | None:
+def _need(clause: Clause | None) -> Need | None:
+    return None if clause is None else frozenset({(clause,)})
+
+
+def _then(first: Need | None, second: Need | None) -> Need | None:
+    """Both are met, `second` behind `first`."""
+    if first is None or second is None:
+        return first or second
+    if len(first) * len(second) > _MOST_CHAINS:
+        first, second = _simplified(first), _simplified(second)
+        if first is None or second is None:
+            return first or second
+    return frozenset(_shortened(one + other) for one in first for other in second)
+
+
+def _either(needs: Iterable[Need | None]) -> Need | None:
     """One of `needs` is met, nobody knows which."""
-    met: set[Literal] = set()
+    met: set[Chain] = set()
     for need in needs:
         if need is None:
             return None
         met |= need
-    return frozenset(met) if met and len(met) <= _MOST_LITERALS else None
+    long = {chain for chain in met if len(chain) > 1}
+    if len(long) >= _MOST_CHAINS:
+        return _simplified(met)
+    short = _simplified(met - long) if met - long else frozenset()
+    return None if short is None else short | long
 
 
-def _fit(texts: Need) -> Need | None:
-    """`texts` without those that contain another; None if one is too short."""
+def _simplified(need: Collection[Chain]) -> Need | None:
+    """A single clause of the best ones of all chains; None if they are too many."""
+    return _need(_fit(frozenset(one for chain in need for one in max(chain, key=_worth_of))))
+
+
+def _shortened(chain: Chain) -> Chain:
+    """Of a chain what pays."""
+    ranks = sorted(range(len(chain)), key=lambda at: -_worth_of(chain[at]))
+    kept = [at for at in ranks if at == ranks[0] or _worth_of(chain[at]) >= _WORTH_ADDING]
+    return tuple(chain[at] for at in sorted(kept[:_LONGEST_CHAIN]))
+
+
+def _fit(texts: Clause) -> Clause | None:
+    """`texts` without those that contain another; None if one is too short, or they are too many."""
     if any(len(one.text) < SHORTEST for one in texts):
         return None
     kept: list[Literal] = []
@@ -277,9 +331,17 @@ def _is_of_word(character: str) -> bool:
 
 
 def _weight(text: str) -> float:
-    return len(_COMMON.sub("", text)) + len(text) / 100
+    """Letters and digits tell lines apart, other characters stand in all of them."""
+    rest = _COMMON.sub("", text)
+    words = sum(map(_is_of_word, rest))
+    return 1.5 * words + 0.3 * (len(rest) - words) + len(text) / 100
 
 
 def _worth(need: Need) -> float:
     """The longer and the fewer, the fewer lines have one of them."""
-    return min(20, *(_weight(one.text) for one in need)) - len(need) / 2
+    return min(max(map(_worth_of, chain)) + len(chain) / 4 for chain in need)
+
+
+@lru_cache(4096)
+def _worth_of(clause: Clause) -> float:
+    return min(20, *(_weight(one.text) for one in clause)) - math.log2(len(clause)) / 2

@@ -119,6 +119,11 @@ class Pattern:
         """What `fields` may tell of."""
         return self.groups | {plain for _, plain in self._stand_ins}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `fields` tells of each group by its own name."""
+        return not self._stand_ins
+
     def fields(self, match: re.Match[str]) -> dict[str, str | None]:
         """What `match` has named.  `alt_user`, `alt_user1`, … stand in for a `user` without one."""
         fields: dict[str, str | None] = match.groupdict()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which lines of a block are worth a filter's time: those with a literal that some regex requires.
+"""Which lines of a block are worth a filter's time: those with the literals that some regex requires.
 
-One search for all literals at once over the bytes of a block; other lines are not even cut out.
+One search for everything at once over the bytes of a block; other lines are not even cut out.
 A long block is searched by hyperscan, which is faster by far but takes memory; a short one, and all
 where there is no hyperscan, by `re`, with the same results.  Knows no dates and does no reading.
 """
@@ -13,15 +13,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from server.literals import LOOK_ALIKES, Need
+from server.literals import LOOK_ALIKES, Clause, Need
 
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
-_MOST_MASKS = 4096
 
-# A line that is worth it: where it begins in the block, where it ends, which rules may match it.
-Worthy = tuple[int, int, Sequence[int]]
-Search = Callable[[bytes, int], Iterator[tuple[int, int, int]]]
+# A line that is worth it: where it begins in the block, where it ends, and as bits which rules may
+# match it.
+Place = tuple[int, int, int]
+Search = Callable[[bytes, int], Iterator[Place]]
+# What is searched for: bytes, and whether their case does not matter; of some words one, and behind it
+# in the same line one of others.
+Word = tuple[bytes, bool]
+Expression = tuple[tuple[Word, ...], ...]
 
 # Encodings in which each ASCII character, and nothing else, is its byte.
 _PLAIN_ENCODINGS = re.compile(r"ascii|utf-8|iso8859-\d+|cp125\d|koi8-[rtu]")
@@ -39,16 +43,15 @@ class Screen:
         self, needs: Sequence[Need | None], encoding: str = "utf-8", is_quick: bool = True
     ) -> None:
         """Without `is_quick`, hyperscan is left alone."""
-        masks: dict[tuple[bytes, bool], int] = {}
+        masks: dict[Expression, int] = {}
         self._always = 0
         for rule, need in enumerate(needs):
             if need is None:
                 self._always |= 1 << rule
                 continue
-            for text, is_caseless in _searched(need, encoding):
-                masks[text, is_caseless] = masks.get((text, is_caseless), 0) | 1 << rule
+            for expression in _expressions(need, encoding):
+                masks[expression] = masks.get(expression, 0) | 1 << rule
         self._masks = masks
-        self._rules: dict[int, tuple[int, ...]] = {}
         self._plain: Search | None = None
         self._quick: Search | None = None
         self._is_quick = is_quick
@@ -58,23 +61,16 @@ class Screen:
         """Whether there is any rule that does not ask for every line."""
         return bool(self._masks)
 
-    def lines(self, data: bytes, start: int = 0) -> Iterator[Worthy]:
-        """The lines of `data` from `start` on, itself a line's beginning, that are worth it."""
+    def places(self, data: bytes, start: int = 0) -> Iterator[Place]:
+        """Where the lines of `data` from `start` on, itself a line's beginning, are worth it."""
         hits = self._searched(data, start) if self._masks else iter(())
         if self._always:
             hits = _with_all_others(data, start, hits)
-        rules, always = self._rules, self._always
-        for begin, end, found in hits:
-            mask = found | always
-            try:
-                yield begin, end, rules[mask]
-            except KeyError:
-                if len(rules) >= _MOST_MASKS:
-                    rules.clear()
-                rules[mask] = tuple(n for n in range(mask.bit_length()) if mask >> n & 1)
-                yield begin, end, rules[mask]
+        if not (always := self._always):
+            return hits
+        return ((begin, end, mask | always) for begin, end, mask in hits)
 
-    def _searched(self, data: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+    def _searched(self, data: bytes, start: int) -> Iterator[Place]:
         if self._is_quick and len(data) - start >= LONG_BLOCK:
             if self._quick is None:
                 self._quick = _quick_search(self._masks)
@@ -86,9 +82,17 @@ class Screen:
         return self._plain(data, start)
 
 
-def _searched(need: Need, encoding: str) -> Iterator[tuple[bytes, bool]]:
-    """What to search for: bytes, and whether their case matters not."""
-    for one in need:
+def _expressions(need: Need, encoding: str) -> Iterator[Expression]:
+    """What to search for: a match of any of these makes a line worth a look."""
+    for chain in need:
+        if len(chain) > 1:
+            yield tuple(tuple(sorted(_words(clause, encoding))) for clause in chain)
+        else:
+            yield from (((word,),) for word in _words(chain[0], encoding))
+
+
+def _words(clause: Clause, encoding: str) -> Iterator[Word]:
+    for one in clause:
         text = one.text.lower() if one.is_caseless else one.text
         yield text.encode("ascii"), one.is_caseless
         if one.has_look_alike:
@@ -99,17 +103,31 @@ def _searched(need: Need, encoding: str) -> Iterator[tuple[bytes, bool]]:
                     continue  # then it stands in no line
 
 
-def _plain_search(masks: dict[tuple[bytes, bool], int]) -> Search:
-    """The search that needs nothing but Python."""
-    words = [
-        b"(?i:%s)" % re.escape(text) if is_caseless else re.escape(text)
-        for text, is_caseless in masks
-    ]
-    find = re.compile(b"|".join(words)).search
-    exact = [(text, mask) for (text, is_caseless), mask in masks.items() if not is_caseless]
-    caseless = [(text, mask) for (text, is_caseless), mask in masks.items() if is_caseless]
+def _regex(expression: Expression, escape: Callable[[bytes], bytes]) -> bytes:
+    """`expression` as a regular expression, of `re` as well as of hyperscan."""
+    return b"[^\\n]*".join(
+        b"(?:%s)" % b"|".join(
+            b"(?i:%s)" % escape(text) if is_caseless else escape(text)
+            for text, is_caseless in words
+        )
+        for words in expression
+    )  # fmt: skip
 
-    def search(data: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+
+def _plain_search(masks: dict[Expression, int]) -> Search:
+    """The search that needs nothing but Python."""
+    find = re.compile(b"|".join(_regex(each, re.escape) for each in masks)).search
+    exact: list[tuple[bytes, int]] = []
+    caseless: list[tuple[bytes, int]] = []
+    others: list[tuple[Callable[[bytes], re.Match[bytes] | None], int]] = []
+    for expression, mask in masks.items():
+        if len(expression) > 1:
+            others.append((re.compile(_regex(expression, re.escape)).search, mask))
+            continue
+        for text, is_caseless in expression[0]:
+            (caseless if is_caseless else exact).append((text, mask))
+
+    def search(data: bytes, start: int) -> Iterator[Place]:
         size = len(data)
         while (hit := find(data, start)) is not None:
             begin = data.rfind(b"\n", 0, hit.start()) + 1
@@ -125,33 +143,37 @@ def _plain_search(masks: dict[tuple[bytes, bool], int]) -> Search:
                 for text, rules in caseless:
                     if text in lower:
                         mask |= rules
+            for matches, rules in others:
+                if matches(line) is not None:
+                    mask |= rules
             yield begin, end, mask
             start = end + 1
 
     return search
 
 
-def _quick_search(masks: dict[tuple[bytes, bool], int]) -> Search | None:
+def _quick_search(masks: dict[Expression, int]) -> Search | None:
     """The search by hyperscan; None where that is not there, or cannot work on this machine."""
     try:
         import hyperscan
 
         database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         database.compile(
-            expressions=[_escaped(text) for text, _ in masks],
+            expressions=[_regex(each, _escaped) for each in masks],
             ids=list(range(len(masks))),
             elements=len(masks),
-            flags=[hyperscan.HS_FLAG_CASELESS if caseless else 0 for _, caseless in masks],
+            flags=[0] * len(masks),
         )
     except Exception:  # a processor too old, a build without this or that: `re` does it as well
         return None
     of_literal = list(masks.values())
 
-    def search(data: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+    def search(data: bytes, start: int) -> Iterator[Place]:
         hits: list[tuple[int, int]] = []
+        take = hits.append
 
-        def on_hit(literal: int, begin: int, end: int, flags: int, context: Any) -> None:
-            hits.append((end, literal))
+        def on_hit(expression: int, begin: int, end: int, flags: int, context: Any) -> None:
+            take((end, expression))
 
         part: Any = memoryview(data)[start:]
         database.scan(part, match_event_handler=on_hit)
@@ -163,7 +185,7 @@ def _quick_search(masks: dict[tuple[bytes, bool], int]) -> Search | None:
 
 def _lines_of_hits(
     data: bytes, start: int, hits: list[tuple[int, int]], of_literal: list[int]
-) -> Iterator[tuple[int, int, int]]:
+) -> Iterator[Place]:
     """The lines in which `hits` (end from `start` on, literal) lie, and their rules together."""
     begin, end, mask = start, -1, 0
     for at, literal in hits:
@@ -182,9 +204,7 @@ def _lines_of_hits(
         yield begin, end, mask
 
 
-def _with_all_others(
-    data: bytes, start: int, hits: Iterator[tuple[int, int, int]]
-) -> Iterator[tuple[int, int, int]]:
+def _with_all_others(data: bytes, start: int, hits: Iterator[Place]) -> Iterator[Place]:
     """`hits`, and between them the lines without one."""
     for begin, end, mask in hits:
         yield from _all(data, start, begin)
@@ -193,7 +213,7 @@ def _with_all_others(
     yield from _all(data, start, len(data))
 
 
-def _all(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+def _all(data: bytes, start: int, stop: int) -> Iterator[Place]:
     while start < stop:
         end = data.find(b"\n", start)
         end = stop if end < 0 else end

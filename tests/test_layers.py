@@ -18,8 +18,8 @@ LAYERS = {
         """,
     "server": """
         records
-        zones datestyles dates seek pattern conversation
-        literals screen lint filter ignore
+        zones datestyles dates seek pattern conversation rules
+        literals screen aside lint filter ignore
         packing counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles caller runner enforcer announce
         draft inspection plan handlers standing transmitter
@@ -73,10 +73,8 @@ ALLOWED = {
     ("server.caller", "logging"): "names of levels; logs nothing",
     ("server.announce", "time"): "a moment in local time; asks no clock",
     ("server.dates", "time"): "the year of a moment; asks no clock",
-    (
-        "server.literals",
-        "importlib",
-    ): "the parser of regexes, which has another name in later Pythons",
+    ("server.datestyles", "importlib"): "the parser of regexes, as below",
+    ("server.literals", "importlib"): "the parser of regexes, as below",
     ("server.lint", "importlib"): "the parser of regexes, as above",
     ("tryout.faults", "pathlib"): "the type of an argument",
     ("server.runner", "logging"): "names of levels; logs nothing",
@@ -84,6 +82,7 @@ ALLOWED = {
         "server.pattern",
         "importlib",
     ): "the parser of regexes, which has another name in later Pythons",
+    ("server.rules", "importlib"): "the parser of regexes, as above",
     ("server.transmitter", "logging"): "`config-error` is a command to log something",
     ("server.handlers", "server.server"): "the type of an argument; not imported when it runs",
     ("server.standing", "server.server"): "the type of an argument; not imported when it runs",

@@ -9,14 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.literals import LOOK_ALIKES, SHORTEST, Cut, better, required
+from server.literals import LOOK_ALIKES, SHORTEST, Cut, Literal, better, required
 from tests.filters import stock
 
 
 def literals(regex, cut=Cut.NOWHERE, flags=0):
     """The texts of which one is required, in order; None where nothing is sure."""
     need = required(re.compile(regex, flags), cut)
-    return need and sorted(one.text for one in need)
+    return need and sorted(one.text for clause in clauses(need) for one in clause)
+
+
+def clauses(need):
+    """Those of a need that is one chain."""
+    (chain,) = need
+    return chain
+
+
+def chains(regex, cut=Cut.NOWHERE):
+    """What is required, as texts: for each chain its clauses in their order."""
+    return sorted(
+        [sorted(one.text for one in clause) for clause in chain]
+        for chain in required(re.compile(regex), cut)
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,18 +68,44 @@ def test_what_a_regex_requires(regex, wanted):
     assert literals(regex) == wanted
 
 
+def test_what_stands_behind_one_another_is_required_in_that_order():
+    assert chains("Failed password for .* from port") == [[["Failed password for "]]]
+    assert chains("Failed password .* authentication") == [
+        [["Failed password "], [" authentication"]]
+    ]
+    assert chains("login (?:refused|denied).*(?:Auth fail|No method)") == [
+        [["login denied", "login refused"], ["Auth fail", "No method"]]
+    ]
+
+
+def test_alternatives_keep_their_chains():
+    assert chains("(?:one fish swims.*away fast|two fishes.|red fishes.)$") == [
+        [["one fish swims"], ["away fast"]],
+        [["red fishes", "two fishes"]],
+    ]
+
+
+def test_what_a_group_holds_is_required_where_the_group_stands():
+    prefix = re.compile("^myservice.*: (?P<content>.+) closing words$")
+    inner = required(re.compile("Failed password"))
+
+    assert required(prefix, Cut.NOWHERE, inner) == frozenset(
+        {(frozenset({Literal("Failed password")}), frozenset({Literal(" closing words")}))}
+    )
+
+
 def test_case_matters_only_where_it_does_for_the_regex():
     need = required(re.compile("(?i:failed)-(?-i:Login)"))
     other = required(re.compile("Login"))
 
-    assert [(one.text, one.is_caseless) for one in need] == [("failed-Login", True)]
-    assert [(one.text, one.is_caseless) for one in other] == [("Login", False)]
+    assert clauses(need) == (frozenset({Literal("failed-Login", True)}),)
+    assert clauses(other) == (frozenset({Literal("Login", False)}),)
 
 
 @pytest.mark.parametrize("letter", "iksIKS")
 def test_letters_that_look_like_others_are_known(letter):
     alike = [each for each in map(chr, range(128, 0x11000)) if re.match(letter, each, re.I)]
-    (one,) = required(re.compile(f"abc{letter}", re.I))
+    ((one,),) = clauses(required(re.compile(f"abc{letter}", re.I)))
 
     assert alike
     assert set(alike) <= set(LOOK_ALIKES)
@@ -187,7 +227,11 @@ def test_no_line_that_matches_lacks_what_is_required(source, text, flags, cut):
     lines = [text] if cut is Cut.NOWHERE else cuts(cut, text)
 
     for line in lines:
-        assert any(stands_in(one, line) for one in need), (need, line)
+        for clause in (clause for chain in need for clause in chain):
+            assert all(one.text.isascii() for one in clause)
+        assert any(
+            all(any(stands_in(one, line) for one in clause) for clause in chain) for chain in need
+        ), (need, line)
 
 
 @settings(max_examples=300, deadline=None)
@@ -198,8 +242,10 @@ def test_no_literal_is_too_short_to_tell_lines_apart(source):
     except re.error:
         return
 
-    assert need is None or min(len(one.text) for one in need) >= SHORTEST
-    assert need is None or all(one.text.isascii() and "\n" not in one.text for one in need)
+    for one in (one for chain in need or () for clause in chain for one in clause):
+        assert len(one.text) >= SHORTEST
+        assert one.text.isascii()
+        assert "\n" not in one.text
 
 
 @pytest.mark.parametrize("name", ["sshd", "vsftpd", "apache-auth"])

@@ -57,7 +57,7 @@ def blocks_of(lines):
 
 
 def needs(*texts):
-    return [text and frozenset(Literal(each) for each in text) for text in texts]
+    return [text and frozenset({(frozenset(Literal(each) for each in text),)}) for text in texts]
 
 
 # -- the same failures
@@ -108,7 +108,7 @@ def test_the_captured_logs_have_failures_and_lines_that_are_passed_over():
     screened, _ = both(conf, [whole])
 
     assert screened
-    assert 0 < sum(1 for _ in Screen(needed).lines(whole)) < len(lines)
+    assert 0 < sum(1 for _ in Screen(needed).places(whole)) < len(lines)
 
 
 # -- dates
@@ -255,7 +255,10 @@ def test_lines_that_are_joined_are_all_looked_at():
 
 
 def found(screen, data, start=0):
-    return [(data[begin:end], tuple(rules)) for begin, end, rules in screen.lines(data, start)]
+    return [
+        (data[begin:end], tuple(n for n in range(mask.bit_length()) if mask >> n & 1))
+        for begin, end, mask in screen.places(data, start)
+    ]
 
 
 def test_each_line_names_the_rules_that_may_match_it():
@@ -309,10 +312,10 @@ def test_short_blocks_do_without_hyperscan():
         "import sys\n"
         "from server.screen import Screen, LONG_BLOCK\n"
         "from server.literals import Literal\n"
-        "screen = Screen([frozenset({Literal('fail')})])\n"
-        "list(screen.lines(b'fail' * 10))\n"
+        "screen = Screen([frozenset({(frozenset({Literal('fail')}),)})])\n"
+        "list(screen.places(b'fail' * 10))\n"
         "before = 'hyperscan' in sys.modules\n"
-        "list(screen.lines(b'x' * LONG_BLOCK))\n"
+        "list(screen.places(b'x' * LONG_BLOCK))\n"
         "print(before, 'hyperscan' in sys.modules)\n"
     )
 
