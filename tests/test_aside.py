@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lines that are set aside are read when somebody fails in their conversation, and only then."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.options import JailConf
+from server.aside import KEPT_LINES, MOST_KINDS, MOST_OPEN, Aside
+from server.filter import LESSONS, Filter
+from server.records import LogBlock, Position
+
+LOG = "/var/log/auth.log"
+NOW = 1_795_000_000.0
+
+
+def places_of(data, mask=1):
+    places, begin = [], 0
+    for line in data.splitlines(keepends=True):
+        places.append((begin, begin + len(line.rstrip(b"\n")), mask))
+        begin += len(line)
+    return places
+
+
+def sorted_in(aside, data, *ids, start=0):
+    """What is to be read once those of `ids` fail, `data` being a block of helpers."""
+    tokens = [aside.token_of(id) for id in ids]
+    return aside.sort(LOG, start, data, places_of(data), tokens)
+
+
+def test_a_line_is_read_when_its_conversation_fails_later():
+    aside = Aside()
+
+    assert [] == sorted_in(aside, b"web sshd[1]: hello\nweb sshd[12]: hello\n", start=100)
+    (kept,) = sorted_in(aside, b"", b"web sshd[12]: ")
+
+    assert (kept.path, kept.offset, kept.data, kept.mask) == (LOG, 119, b"web sshd[12]: hello", 1)
+
+
+def test_a_line_is_read_at_once_where_somebody_has_failed():
+    aside = Aside()
+    sorted_in(aside, b"", b"web sshd[12]: ")
+
+    found = sorted_in(aside, b"web sshd[1]: bye\nweb sshd[12]: bye\n")
+
+    assert [b"web sshd[12]: bye"] == [kept.data for kept in found]
+
+
+def test_each_line_is_read_once():
+    aside = Aside()
+    sorted_in(aside, b"web sshd[12]: hello\n")
+
+    assert 1 == len(sorted_in(aside, b"", b"web sshd[12]: "))
+    assert [] == sorted_in(aside, b"", b"web sshd[12]: ")
+
+
+def test_an_id_without_a_number_of_its_own_tells_no_lines_apart():
+    aside = Aside()
+
+    assert aside.token_of(b"web kernel: ") is None
+    assert aside.token_of(b"12") is None
+    assert aside.token_of(b"sshd[12") is None
+
+
+def test_kinds_of_ids_are_told_apart_up_to_a_bound():
+    aside = Aside()
+    tokens = [aside.token_of(b"%c[1]: " % letter) for letter in range(97, 97 + MOST_KINDS)]
+
+    assert MOST_KINDS == len(set(tokens))
+    assert aside.token_of(b"z[1]: ") is None
+    assert aside.token_of(b"a[1]: ") == tokens[0]
+
+
+def test_all_that_is_kept_can_be_taken_in_order():
+    aside = Aside()
+    for number in range(40):
+        sorted_in(aside, b"web sshd[%d]: x\n" % number, start=100 * number)
+
+    kept = aside.take_all()
+
+    assert [100 * number for number in range(40)] == [line.offset for line in kept]
+    assert [] == aside.take_all()
+
+
+def test_old_lines_are_forgotten_and_memory_stays_bounded():
+    aside = Aside()
+    for number in range(2 * KEPT_LINES):
+        sorted_in(aside, b"web sshd[%d]: x\n" % number)
+
+    kept = aside.take_all()
+
+    assert KEPT_LINES <= len(kept) < KEPT_LINES + 1000
+    assert b"web sshd[%d]: x" % (2 * KEPT_LINES - 1) == kept[-1].data
+
+
+def test_conversations_that_failed_are_forgotten_after_many_others():
+    aside = Aside()
+    sorted_in(aside, b"", b"web sshd[1]: ")
+    for number in range(2, 2 * MOST_OPEN + 2):
+        sorted_in(aside, b"", b"web sshd[%d]: " % number)
+
+    assert [] == sorted_in(aside, b"web sshd[1]: x\n")
+    assert 1 == len(sorted_in(aside, b"web sshd[%d]: x\n" % (2 * MOST_OPEN)))
+
+
+IDS = st.sampled_from(
+    [b"web sshd[1]: ", b"web sshd[11]: ", b"db sshd-session[1]: ", b"11sshd[1]: "]
+)
+
+
+@given(st.lists(st.tuples(st.lists(IDS, max_size=5), st.lists(IDS, max_size=2)), max_size=12))
+def test_nothing_is_missed_that_bears_the_id_of_a_failure(blocks):
+    """Each line that holds an id that fails, before or after, is read, if only once."""
+    aside, lines, failed, read, start = Aside(), [], set(), [], 0
+    for helpers, ids in blocks:
+        data = b"".join(id + b"hello\n" for id in helpers)
+        lines += [(start + begin, data[begin:end]) for begin, end, _ in places_of(data)]
+        failed.update(ids)
+        read += [(kept.offset, kept.data) for kept in sorted_in(aside, data, *ids, start=start)]
+        start += len(data)
+
+    wanted = {line for line in lines if any(id in line[1] for id in failed)}
+    assert wanted <= set(read)
+    assert set(read) <= set(lines)
+
+
+# -- in a filter
+
+SAYINGS = st.sampled_from(
+    [
+        "hello from 192.0.2.1",
+        "hello from 192.0.2.2",
+        "user carol tries",
+        "user eve tries",
+        "user carol is let in",
+        "user eve is let in",
+        "refused",
+        "refused 192.0.2.3",
+        "bye from 192.0.2.4",
+        "of no meaning",
+    ]
+)
+LINES = st.tuples(
+    st.sampled_from(["", "Nov 18 11:06:00 ", "[12] Nov 18 11:06:10 "]),
+    st.sampled_from(["web d[1]: ", "web d[2]: ", "d[12]: ", "d: ", "e[1]: "]),
+    SAYINGS,
+).map("".join)
+CONF = JailConf(
+    name="test",
+    prefregex=r"^<F-MLFID>.*(?:d|e)(?:\[\d+\])?: </F-MLFID><F-CONTENT>.+</F-CONTENT>$",
+    failregex=(
+        r"^refused(?: <HOST>)?$",
+        r"^<F-NOFAIL>user</F-NOFAIL> <F-USER>\w+</F-USER> tries$",
+        r"^<F-MLFGAINED>user</F-MLFGAINED> <F-USER>\w+</F-USER> is let in$",
+        r"^<F-NOFAIL>hello</F-NOFAIL> from <HOST>$",
+        r"^<F-NOFAIL><F-MLFFORGET>bye from</F-MLFFORGET></F-NOFAIL> <HOST>$",
+    ),
+)
+
+
+@given(st.lists(st.lists(LINES, max_size=8), max_size=6))
+def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
+    found = []
+    for has_screen in (True, False):
+        filter, start = Filter(CONF, has_screen=has_screen), 0
+        own = []
+        for lines in [["x"] * LESSONS, *blocks]:
+            data = "".join(f"{line}\n" for line in lines).encode()
+            block = LogBlock(LOG, data, Position(1, 2, start), Position(1, 2, start + len(data)))
+            own += filter.failures(block, NOW)
+            start += len(data)
+        found.append(own)
+
+    assert found[0] == found[1]
