@@ -139,11 +139,18 @@ class Aside:
         return called
 
     def take_all(self) -> list[Kept]:
-        """All lines that are kept, in their order; none is kept any longer."""
-        kept = [line for bundle in self._bundles for line in bundle]
+        """All lines that are kept and were not read, in their order; none is kept any longer."""
+        kept = [line for bundle in self._bundles for line in bundle if not self._is_read(line.data)]
         self._bundles.clear()
         self._count = 0
         return kept
+
+    def _is_read(self, line: bytes) -> bool:
+        return any(
+            (index, number) in self._open
+            for index, kind in enumerate(self._kinds)
+            for number in kind.regex.findall(line)
+        )
 
     def _bundle(self, path: str, start: int, data: bytes, places: Sequence[Place]) -> _Bundle:
         text = b"\n".join([data[begin:end] for begin, end, _ in places])

@@ -10,7 +10,6 @@ import codecs
 import locale
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, NamedTuple
 
 from common.options import JailConf
@@ -38,6 +37,8 @@ LESSONS = 100
 Candidate = tuple[int, bytes, Sequence[int] | None]
 
 _MOST_MASKS = 4096
+# So much is looked at before a line without a date that is read late; for each one anew.
+_FAR_ENOUGH = 16 * 1024
 _line = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
@@ -197,6 +198,7 @@ class Filter:
     ) -> list[Failure]:
         """What failed, where lines that are no failures in themselves are read only if need be."""
         path, data, offset = block.path, block.data, block.start.offset
+        last = self._last_dates.get(path)
         helpers: list[Place] = []
         worthy: list[Place] = []
         for place in places:
@@ -214,7 +216,7 @@ class Filter:
         else:
             kept = aside.sort(path, offset, data, helpers, tokens)
         if kept:
-            lines += self._begun(map(self._of_kept, kept, repeat(now)))
+            lines += self._begun(self._of_kept(one, block, begin, last, now) for one in kept)
             lines.sort(key=lambda line: line.offset if line.path == path else -1)
         return self._of_lines(lines)
 
@@ -240,14 +242,27 @@ class Filter:
                 id = line.text[line.cut : end]
         return aside.token_of(id.encode(self._encoding, "replace"))
 
-    def _of_kept(self, kept: Kept, now: float) -> _Line:
+    def _of_kept(
+        self, kept: Kept, block: LogBlock, begin: int, last: float | None, now: float
+    ) -> _Line:
+        """A line that was set aside, to be read.
+
+        If it has no date of its own, what stands before it in its block tells its time, or the `last`
+        date before that.
+        """
         path, offset, data, mask = kept
         line = self._decode(data[:LONGEST_LINE])
         hit = None if self.dates.takes_now else self.dates.find(line, now)
         text = line if hit is None else line[: hit.start] + line[hit.end :]
         if hit is not None and hit.moment is not None:
             return _Line(path, offset, line, text, hit.start, _not_ahead(hit.moment, now), mask)
-        return _Line(path, offset, line, text, 0, self._loan(path, now), mask)
+        if not self.dates.takes_now:
+            at = offset - block.start.offset
+            if path == block.path and at >= begin:
+                before = block.data[max(begin, at - _FAR_ENOUGH) : at]
+                last = self._last_date(before, now) or last
+        when = _lent(last, now)
+        return _Line(path, offset, line, text, hit.start if hit else 0, when, mask)
 
     def _rules_of(self, mask: int) -> tuple[int, ...]:
         if len(self._numbers) >= _MOST_MASKS:
@@ -287,6 +302,12 @@ class Filter:
 
     def _date_before(self, path: str, data: bytes, now: float) -> None:
         """Take note of the last date in lines that were passed over."""
+        moment = self._last_date(data, now)
+        if moment is not None:
+            self._last_dates[path] = moment
+
+    def _last_date(self, data: bytes, now: float) -> float | None:
+        """The last date in some lines."""
         end = len(data)
         while end > 0:
             start = data.rfind(b"\n", 0, end) + 1
@@ -294,9 +315,9 @@ class Filter:
                 line = self._decode(data[start : min(end, start + LONGEST_LINE)])
                 hit = self.dates.find(line, now)
                 if hit is not None and hit.moment is not None:
-                    self._last_dates[path] = _not_ahead(hit.moment, now)
-                    return
+                    return _not_ahead(hit.moment, now)
             end = start - 1
+        return None
 
     def _without_date(self, path: str, line: str, now: float) -> tuple[str, float, DateHit | None]:
         """`line` without its date, its moment, and where the date stood."""
@@ -311,8 +332,7 @@ class Filter:
 
     def _loan(self, path: str, now: float) -> float:
         """The moment of a line of `path` without a date."""
-        last = self._last_dates.get(path, now)
-        return last if now - last <= LONGEST_LOAN else now
+        return _lent(self._last_dates.get(path), now)
 
     # -- one line ----------------------------------------------------------------------------------
 
@@ -411,6 +431,10 @@ def _wide_decoder(name: str) -> Callable[[bytes], str]:
 def _clean(line: str) -> str:
     """Without line end, and without the NULs that a file has where it was emptied while in use."""
     return line.strip("\0\r\n") if "\0" in line else line.rstrip("\r\n")
+
+
+def _lent(last: float | None, now: float) -> float:
+    return last if last is not None and now - last <= LONGEST_LOAN else now
 
 
 def _not_ahead(moment: float, now: float) -> float:
