@@ -18,6 +18,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from server import datestyles, zones
+from server.budget import Bounded
 from server.datestyles import Compiled, Style
 from server.zones import FixedZone, Zone
 
@@ -251,8 +252,13 @@ class _Reader:
         return datestyles.compiled(self._style, self._decade)
 
     @functools.cached_property
-    def regex(self) -> re.Pattern[str]:
-        return self._found.regex
+    def regex(self) -> re.Pattern[str] | Bounded:
+        found = self._found.regex
+        if self._style.pattern in datestyles.KNOWN:
+            return found
+        # What others have written may take long.
+        bounded = Bounded(found)
+        return found if bounded.is_harmless else bounded
 
     @functools.cached_property
     def cut(self) -> int:

@@ -217,6 +217,14 @@ _WORDS: Mapping[str, tuple[str, tuple[Style, ...], tuple[Style, ...]]] = Mapping
 )
 
 
+# The patterns of all of these; the rest was written by others.
+KNOWN = frozenset(
+    style.pattern
+    for styles in (DEFAULT_STYLES, *(styles for _, *both in _WORDS.values() for styles in both))
+    for style in styles
+)
+
+
 @functools.cache
 def dated() -> re.Pattern[str]:
     """Where this is not found, there is no default style anywhere in a line."""

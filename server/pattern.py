@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from common import address
 from common.errors import RegexError
+from server.budget import Watched
 
 # Of an address's text only so much is asked that what follows it in a line is told apart; whether
 # it is one is decided afterwards.  An IPv6 address has two colons or more, and does not end in
@@ -78,7 +79,7 @@ class Pattern:
     `is_multiline` is for lines that are joined by line feeds.  Raises RegexError.
     """
 
-    __slots__ = ("source", "expanded", "regex", "search", "groups", "_stand_ins")
+    __slots__ = ("source", "expanded", "regex", "search", "watched", "groups", "_stand_ins")
 
     def __init__(
         self,
@@ -96,10 +97,9 @@ class Pattern:
         except RegexError as error:
             raise RegexError(f"Unable to compile regular expression {text!r}: {error}") from None
         self.regex = compiled
-        # Python tries a regex with `^` at each place of a line; `match` looks at the first alone.
-        self.search: Callable[[str], re.Match[str] | None] = (
-            compiled.match if _is_tied(self.expanded, compiled.flags) else compiled.search
-        )
+        self.watched = Watched(compiled, _is_tied(self.expanded, compiled.flags))
+        # To be looked up each time: it is another one, and quicker, once there was a line.
+        self.search: Callable[[str], re.Match[str] | None] = self._first
         self.groups = frozenset(compiled.groupindex)
         self._stand_ins = tuple(
             (name, name.removeprefix("alt_").rstrip("0123456789"))
@@ -132,6 +132,18 @@ class Pattern:
             if value is not None and fields.get(plain) is None:
                 fields[plain] = value
         return fields
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it can match nowhere but at the start of a text."""
+        return _is_tied(self.expanded, self.regex.flags)
+
+    def _first(self, text: str) -> re.Match[str] | None:
+        """Search in `text`, and see before how dear that can be; many regexes never meet a line."""
+        regex = self.regex if self.watched.is_harmless else self.watched
+        # Python tries a regex with `^` at each place of a line; `match` looks at the first alone.
+        self.search = regex.match if self.is_tied else regex.search
+        return self.search(text)
 
     def __repr__(self) -> str:
         return f"Pattern({self.source!r})"

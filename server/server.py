@@ -94,7 +94,7 @@ class Server:
         """The filters of all that is new or different, made before anything is touched."""
         running = self.config.jails
         return {
-            conf.name: Filter(conf)
+            conf.name: self._world.guard.keep(Filter(conf), conf.name)
             for conf in (*plan.new, *plan.changed)
             if conf.name not in running or of_filter(running[conf.name]) != of_filter(conf)
         }
@@ -242,6 +242,7 @@ class Server:
         self._owner.shutdown()
         self._world.reader.stop()
         self._world.resolver.stop()
+        self._world.guard.close()
         self._world.store.close()
         log.info("Exiting Fail2ban")
 

@@ -30,6 +30,7 @@ from server.announce import line_of
 from server.dates import DateDetector
 from server.draft import cache_options
 from server.filter import LONGEST_LINE, Filter, encoding_of, line_decoder
+from server.guard import Guard, problems_of
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
@@ -88,6 +89,7 @@ class World:
     uptime: Callable[[], float] | None = None
     sessions: Callable[[], Collection[str]] = tuple
     patrol: Patrol | None = None
+    guard: Guard = field(default_factory=Guard)
 
 
 class Worker:
@@ -189,6 +191,7 @@ class Worker:
         own = (self.problem, self._source_problem, self._world.journal.problem(name), crowd)
         return (
             *(problem for problem in own if problem),
+            *problems_of(self._filter),
             *(f"{file.path}: {file.problem}" for file in files if file.problem),
             *(self._actor.problems if self._actor else ()),
         )

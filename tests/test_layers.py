@@ -23,7 +23,7 @@ LAYERS = {
         packing counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles caller runner enforcer announce
         draft inspection plan handlers standing transmitter
-        | source tail watch journal reader resolver sessions shell tables store
+        | source tail watch journal reader resolver sessions shell tables store helper guard
         patrol plugins actor worker server control check daemon main
         """,
     "client": """
@@ -75,6 +75,7 @@ ALLOWED = {
     ("server.dates", "time"): "the year of a moment; asks no clock",
     ("server.datestyles", "importlib"): "the parser of regexes, as below",
     ("server.literals", "importlib"): "the parser of regexes, as below",
+    ("server.automaton", "importlib"): "the parser of regexes, as below",
     ("server.lint", "importlib"): "the parser of regexes, as above",
     ("tryout.faults", "pathlib"): "the type of an argument",
     ("server.runner", "logging"): "names of levels; logs nothing",

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from common.errors import CommandError, Fail2banError
 from common.paths import Places, places
 from server.filter import Filter, line_decoder
+from server.guard import Guard
 from server.journal import JournalUnavailable, opened, source_of, text_of
 from tryout import report
 from tryout.arguments import Arguments, parse
@@ -65,7 +66,7 @@ def _run(given: Arguments) -> int:
     subject = read_subject(given, confdir)
     for problem in subject.problems:
         print(f"fail2ban-regex: {problem}", file=sys.stderr)
-    filter = Filter(subject.conf)
+    filter = Guard().keep(Filter(subject.conf), given.jail or "filter")
     source, lines = _opened(given, subject)
     if given.verdict:
         limits = limits_of(given.jail, confdir) if given.jail else subject.conf
