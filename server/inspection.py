@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 from common.commands import InvalidCommand, parse
@@ -17,10 +18,14 @@ from common.errors import CommandError, Fail2banError, RegexError
 from common.options import ActionConf, Config, JailConf
 from server import lint
 from server.action import FAMILIES, Action, BanValues, no_facts, render
+from server.ambiguity import work_of
+from server.budget import BUDGET
 from server.draft import edit, message_of, told
 from server.filter import Filter
+from server.pattern import Pattern
 from server.records import Ban
 
+_EXAMPLE = 60  # characters of a line that shows what a regex does
 _MISTAKES = (Fail2banError, ValueError, TypeError, LookupError)
 
 
@@ -120,11 +125,36 @@ def _of_filter(conf: JailConf) -> Iterator[Finding]:
     except _MISTAKES as error:
         yield Finding("error", _kind(error), conf.name, f"[{conf.name}] {message_of(error)}")
         return
+    yield from _of_work(conf)
     for found in lint.findings(conf):
-        if found.severity != lint.NOTE:
+        if found.severity != lint.NOTE and found.kind != "nested repeats":  # told above
             which = f"failregex {found.rule + 1}" if found.rule >= 0 else "prefregex"
             text = f"[{conf.name}] {which} {found.what}. {found.advice}"
             yield Finding("warning", "regex", conf.name, text)
+
+
+def _of_work(conf: JailConf) -> Iterator[Finding]:
+    """Which regexes one line can make work for ever; the others are only watched."""
+    given = {"failregex": conf.failregex, "ignoreregex": conf.ignoreregex}
+    every = [
+        (f"{key} {n}", text) for key, texts in given.items() for n, text in enumerate(texts, 1)
+    ]
+    if conf.prefregex:
+        every.append(("prefregex", conf.prefregex))
+    for which, text in every:
+        pattern = Pattern(text, is_multiline=conf.max_lines > 1)
+        work = work_of(pattern.regex, pattern.is_tied)
+        if not isinf(work.degree):
+            continue
+        line = work.example(_EXAMPLE)
+        shown = f", such as {ascii(line)}" if line else ""
+        told = (
+            f"[{conf.name}] {which}: its work doubles with every few characters of a line made for "
+            f"it{shown}. One line that takes it more than {BUDGET:g} s, and it is set aside for all "
+            f"of more than {work.calm_reach} characters. Let no repeat stand in another one, unless "
+            "the inner one ends with a character that it cannot match itself."
+        )
+        yield Finding("warning", "regex", conf.name, told)
 
 
 # -- actions ---------------------------------------------------------------------------------------

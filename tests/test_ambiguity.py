@@ -50,7 +50,6 @@ PARSER = import_module("re._parser")
         (r"^(?:\s|.)*:", math.inf),
         (r"^(?=(?:a+)+b)", math.inf),
         (r"^(?:(?i:a)|A)*b", math.inf),
-        (r"^(?:\u0101|\w)*:", math.inf),
     ],
 )
 def test_the_degree(regex, degree):
@@ -80,13 +79,16 @@ def test_what_is_not_understood_is_the_worst():
     assert math.inf == work.degree
 
 
-@pytest.mark.parametrize("regex", [r"^x(?:a+)+$", r"^login .*b.*c", r"^(?:(?:a+|b)*c?)*:"])
-def test_the_example_grows_as_is_told(regex):
+@pytest.mark.parametrize(
+    ("regex", "lengths"),
+    [(r"^x(?:a+)+$", (8, 12)), (r"^login .*b.*c", (30, 60)), (r"^(?:(?:a+|b)*c?)*:", (8, 12))],
+)
+def test_the_example_grows_as_is_told(regex, lengths):
     work = work_of(re.compile(regex), True)
 
-    few, many = (steps(regex, work.example(length)) for length in (8, 12))
+    few, many = (steps(regex, work.example(length)) for length in lengths)
 
-    assert many >= few * (3 if math.isinf(work.degree) else 1.3)
+    assert many >= few * 3
 
 
 @pytest.mark.parametrize(

@@ -239,3 +239,22 @@ def test_a_regex_that_can_be_frozen_is_warned_of():
 
     assert (finding.level, finding.jail) == ("warning", "door")
     assert finding.text.startswith("[door] failregex 1 ")
+
+
+@pytest.mark.parametrize(
+    ("key", "which"),
+    [
+        ("addfailregex", "failregex 1"),
+        ("addignoreregex", "ignoreregex 1"),
+        ("prefregex", "prefregex"),
+    ],
+)
+def test_a_regex_that_one_line_can_stop_is_told_of_with_such_a_line(key, which):
+    regex = "^bad (?:a+)+ from <ADDR>$"
+    others = [] if key == "addfailregex" else [["addfailregex", "^no <ADDR>$"]]
+
+    texts = [text for _, _, text in told(*a_jail([key, regex], *others))]
+
+    (found,) = (text for text in texts if "doubles" in text)
+    assert found.startswith(f"[door] {which}: ") and "'bad aaaaa" in found
+    assert "set aside for all of more than" in found

@@ -18,6 +18,7 @@ LAYERS = {
         """,
     "server": """
         records
+        charsets automaton ambiguity budget
         zones datestyles dates seek pattern conversation rules
         literals screen aside lint filter ignore
         packing counter bantime networks bans pardons jail

@@ -840,3 +840,41 @@ def test_ctrl_c_ends_the_interactive_client_and_not_the_server(running):
     client.stdin.close()
     client.stdout.close()
     assert "Server replied: pong" == running.says("ping")
+
+
+# -- a line cannot stop the server -------------------------------------------------------------------
+
+FROZEN = r"""
+[evil]
+enabled = true
+filter =
+failregex = ^\s*bad (?:a+)+ from <ADDR>$
+            ^\s*worse from <ADDR>$
+logpath = {logs}/evil.log
+action =
+maxretry = 2
+"""
+
+
+def test_a_line_that_would_take_for_ever_costs_its_rule_and_no_other_jail_notices(ours, logs, door):
+    evil = logs / "evil.log"
+    evil.touch()
+    ours.configured(JAIL.format(logs=logs) + FROZEN.format(logs=logs))
+    ours.start()
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    hostile = f"{now} bad {'a' * 400}! from {MALLORY}\n"
+    with evil.open("a") as log:
+        log.write(hostile * 50)
+    fail(door, EVE, 3)
+    is_banned(ours, EVE)  # which a match that never ends would keep the whole server from
+
+    eventually(lambda: "is set aside for lines of more than" in ours.logged, 20, "a rule set aside")
+    with evil.open("a") as log:
+        log.write(f"{now} worse from {MALLORY}\n" * 2)
+        log.write(hostile * 50)
+
+    is_banned(ours, MALLORY, jail="evil")
+    assert 1 == ours.logged.count("is set aside for lines")
+    problems = ours.says("status", "evil")
+    assert "failregex 1 takes more than 0.5 s for one line" in problems
+    assert 0 == ours.end()
