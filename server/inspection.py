@@ -149,7 +149,7 @@ def _of_work(conf: JailConf) -> Iterator[Finding]:
         line = work.example(_EXAMPLE)
         shown = f", such as {ascii(line)}" if line else ""
         told = (
-            f"[{conf.name}] {which}: its work doubles with every few characters of a line made for "
+            f"[{conf.name}] {which} makes work that doubles with every few characters of a line made for "
             f"it{shown}. One line that takes it more than {BUDGET:g} s, and it is set aside for all "
             f"of more than {work.calm_reach} characters. Let no repeat stand in another one, unless "
             "the inner one ends with a character that it cannot match itself."

@@ -256,5 +256,5 @@ def test_a_regex_that_one_line_can_stop_is_told_of_with_such_a_line(key, which):
     texts = [text for _, _, text in told(*a_jail([key, regex], *others))]
 
     (found,) = (text for text in texts if "doubles" in text)
-    assert found.startswith(f"[door] {which}: ") and "'bad aaaaa" in found
+    assert found.startswith(f"[door] {which} makes work ") and "'bad aaaaa" in found
     assert "set aside for all of more than" in found
