@@ -106,6 +106,8 @@ class Filter:
         self._last_dates: dict[str, float] = {}
         self._lessons: dict[str, int] = {}
         self._numbers: dict[int, tuple[int, ...]] = {}
+        # Filters for which this is the same read a line in the same way.
+        self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
         can_skip = conf.max_lines == 1 and is_plain(self._encoding)
         self._screen = self._screen_of() if has_screen and can_skip else None
         # The rules, as bits, whose lines cannot be set aside.
@@ -178,7 +180,11 @@ class Filter:
             begin, lessons = _after_lines(data, lessons)
             self._lessons[path] = lessons
             found = self.of_candidates(path, _lines(data[:begin], block.start.offset), now)
-        places = screen.places(data, begin)
+        places: Iterable[Place] | None = block.found and block.found.places_of(screen)
+        if places is None:
+            places = screen.places(data, begin)
+        elif begin:
+            places = [place for place in places if place[0] >= begin]
         if self._aside is None:
             return found + self._of_lines(self._dated(block, begin, places, now))
         return found + self._of_talks(self._aside, block, begin, places, now)
@@ -282,8 +288,15 @@ class Filter:
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
         decode, find, last_dates = self._decode, self.dates.find, self._last_dates
         cut = 0
+        known = {} if block.found is None else block.found.read_by(self._way)
         # What `_without_date` does; a call more would cost as much as it does.
         for start, end, mask in places:
+            if start in known:
+                line, text, cut, when = known[start]
+                last_dates[path] = when
+                skipped = end
+                yield _line(_Line, (path, offset + start, line, text, cut, when, mask, None))
+                continue
             line = text = decode(data[start : min(end, start + LONGEST_LINE)])
             if not takes_now:
                 hit = find(line, now)
@@ -292,6 +305,8 @@ class Filter:
                     text = line[:cut] + line[hit.end :]
                 if hit is not None and hit.moment is not None:
                     when = last_dates[path] = hit.moment if hit.moment <= latest else now
+                    if block.found is not None:
+                        known[start] = line, text, cut, when
                 else:
                     self._date_before(path, data[skipped:start], now)
                     when = self._loan(path, now)

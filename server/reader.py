@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from common.options import LogPath
 from server.records import LogBlock, Position, older_of
+from server.screen import Screen
 from server.source import Border, Claims, Inbox, is_compressed, is_rotated_name
 from server.source import FileState as FileState
 from server.tail import Tail
@@ -98,6 +99,7 @@ class LogReader:
         polling: bool = False,
         border: Border | None = None,
         reminder: int = 0,
+        screen: Screen | None = None,
     ) -> None:
         """Say (again) all that `jail` follows.  What it followed before goes on undisturbed.
 
@@ -105,10 +107,11 @@ class LogReader:
         call back; it is asked in the reader's thread, and answers False where the block has no room:
         then the same lines are offered again after `wake`.  A block without data tells a position.
         `border` says what of a file need not be read, in the reader's thread, too.  A jail that is
-        new gets as many bytes before its positions as `reminder` once more, as known.
+        new gets as many bytes before its positions as `reminder` once more, as known.  What several
+        jails read is searched once for the `screen` of each.
         """
         known = dict(positions)
-        inbox = Inbox(jail, deliver, border, reminder)
+        inbox = Inbox(jail, deliver, border, reminder, screen)
         self._post(lambda: self._follow(inbox, logs, known, polling))
 
     def unfollow(self, jail: str) -> None:
@@ -256,6 +259,7 @@ class LogReader:
             self._jails[inbox.jail] = subscription
         else:
             subscription.inbox.deliver, subscription.inbox.border = inbox.deliver, inbox.border
+            subscription.inbox.screen = inbox.screen
             subscription.inbox.is_full = False
             subscription.logs, subscription.positions = logs, positions
             subscription.is_polling = is_polling

@@ -35,7 +35,8 @@ class LogBlock:
     `start` is where the first byte of `data` stands, `end` where reading goes on.  One without data
     only tells that position.  What `is_known` was read by an earlier run, and counted; it is there
     for what one has to remember of it.  `older` is how far the file has been read that stood at the
-    path before that of `end`, as long as a service may go on writing to it.
+    path before that of `end`, as long as a service may go on writing to it.  `found` is what one search
+    for all jails that read the file has found in it.
     """
 
     path: str
@@ -44,6 +45,7 @@ class LogBlock:
     end: Position
     is_known: bool = False
     older: Position | None = None
+    found: Any = None  # a server.screen.Found
 
 
 def older_of(path: str) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from server.literals import LOOK_ALIKES, Clause, Need
 
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
+_MOST_SHARES = 4096
 
 # A line that is worth it: where it begins in the block, where it ends, and as bits which rules may
 # match it.
@@ -36,6 +37,60 @@ def is_plain(encoding: str) -> bool:
     return _PLAIN_ENCODINGS.fullmatch(codecs.lookup(encoding).name) is not None
 
 
+class Found:
+    """What a search for several screens at once found in a block: the places for each of them."""
+
+    def __init__(self, places: dict[Hashable, list[Place]]) -> None:
+        self._places = places
+        self._read: dict[Hashable, dict[int, Any]] = {}
+
+    def places_of(self, screen: Screen) -> list[Place] | None:
+        """What `screen` would find by itself; None if it was not among those searched for."""
+        return self._places.get(screen.signature)
+
+    def read_by(self, way: Hashable) -> dict[int, Any]:
+        """What the lines say, by where they begin: for all who read lines in the same `way`.
+
+        Whoever reads a line first puts it there; to be read twice at the same time does no harm.
+        """
+        return self._read.setdefault(way, {})
+
+
+class JointScreen:
+    """One search for the screens of all filters that look at one log."""
+
+    def __init__(self, screens: Iterable[Screen]) -> None:
+        different = {screen.signature: screen for screen in screens}
+        self._members = list(different)
+        masks: dict[Expression, int] = {}
+        self._shifts: list[tuple[int, int]] = []
+        shift = 0
+        for screen in different.values():
+            for expression, mask in screen.masks.items():
+                masks[expression] = masks.get(expression, 0) | mask << shift
+            self._shifts.append((shift, (1 << screen.size) - 1))
+            shift += screen.size
+        self._search = _Search(masks)
+        self._shares: dict[int, tuple[tuple[int, int], ...]] = {}
+
+    def found(self, data: bytes) -> Found:
+        places: list[list[Place]] = [[] for _ in self._members]
+        shares = self._shares
+        for begin, end, mask in self._search(data, 0):
+            for member, own in shares.get(mask) or self._shared(mask):
+                places[member].append((begin, end, own))
+        return Found(dict(zip(self._members, places, strict=True)))
+
+    def _shared(self, mask: int) -> tuple[tuple[int, int], ...]:
+        """Whose rules are in `mask`, and which of theirs."""
+        each = ((n, mask >> shift & own) for n, (shift, own) in enumerate(self._shifts))
+        share = tuple((member, own) for member, own in each if own)
+        if len(self._shares) >= _MOST_SHARES:
+            self._shares.clear()
+        self._shares[mask] = share
+        return share
+
+
 class Screen:
     """Finds lines by what each rule of a filter needs (None: nothing, so it may match any line)."""
 
@@ -51,32 +106,46 @@ class Screen:
                 continue
             for expression in _expressions(need, encoding):
                 masks[expression] = masks.get(expression, 0) | 1 << rule
-        self._masks = masks
-        self._plain: Search | None = None
-        self._quick: Search | None = None
-        self._is_quick = is_quick
+        self.size = len(needs)
+        self.masks = masks
+        self.signature = (frozenset(masks.items()), self._always, self.size)
+        self._search = _Search(masks, is_quick)
 
     @property
     def helps(self) -> bool:
         """Whether there is any rule that does not ask for every line."""
-        return bool(self._masks)
+        return bool(self.masks)
+
+    @property
+    def asks_for_every_line(self) -> bool:
+        """Whether some rule may match any line."""
+        return bool(self._always)
 
     def places(self, data: bytes, start: int = 0) -> Iterator[Place]:
         """Where the lines of `data` from `start` on, itself a line's beginning, are worth it."""
-        hits = self._searched(data, start) if self._masks else iter(())
+        hits = self._search(data, start) if self.masks else iter(())
         if self._always:
             hits = _with_all_others(data, start, hits)
         if not (always := self._always):
             return hits
         return ((begin, end, mask | always) for begin, end, mask in hits)
 
-    def _searched(self, data: bytes, start: int) -> Iterator[Place]:
-        if self._is_quick and len(data) - start >= LONG_BLOCK:
-            if self._quick is None:
-                self._quick = _quick_search(self._masks)
-                self._is_quick = self._quick is not None
-            if self._quick is not None:
-                return self._quick(data, start)
+
+class _Search:
+    """Finds expressions in blocks: in long ones, or once it is there, with hyperscan."""
+
+    def __init__(self, masks: dict[Expression, int], is_quick: bool = True) -> None:
+        self._masks = masks
+        self._plain: Search | None = None
+        self._quick: Search | None = None
+        self._is_quick = is_quick
+
+    def __call__(self, data: bytes, start: int) -> Iterator[Place]:
+        if self._quick is None and self._is_quick and len(data) - start >= LONG_BLOCK:
+            self._quick = _quick_search(self._masks)
+            self._is_quick = self._quick is not None
+        if self._quick is not None:
+            return self._quick(data, start)
         if self._plain is None:
             self._plain = _plain_search(self._masks)
         return self._plain(data, start)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.records import LogBlock, Position
+from server.screen import Screen
 
 log = logging.getLogger("fail2ban.source")
 
@@ -222,7 +223,7 @@ class Inbox:
     """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more.
 
     `border` says what of a file need not be read; so many bytes before the position of an earlier
-    run as `reminder` are handed out once more, as known.
+    run as `reminder` are handed out once more, as known.  `screen` tells which lines are worth it.
     """
 
     def __init__(
@@ -231,11 +232,13 @@ class Inbox:
         deliver: Callable[[LogBlock], bool],
         border: Border | None = None,
         reminder: int = 0,
+        screen: Screen | None = None,
     ) -> None:
         self.jail = jail
         self.deliver = deliver
         self.border = border
         self.reminder = reminder
+        self.screen = screen
         self.is_full = False
 
     def begin(self, source: Source, offset: int) -> int:

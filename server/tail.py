@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from server.records import LogBlock, Position
+from server.screen import Found, JointScreen
 from server.source import (
     BLOCK,
     FAR,
@@ -90,6 +91,7 @@ class Tail:
         self._older: list[Generation] = []
         self._current: Generation | None = None
         self._pause = _FIRST_PAUSE
+        self._joint: tuple[tuple[Hashable, ...], JointScreen] | None = None
 
     # -- who follows -----------------------------------------------------------------------------
 
@@ -482,15 +484,29 @@ class Tail:
         """Read once at `at` for all `jails`; whether there is more."""
         piece = self._piece(generation, at, [generation.cursors[jail] for jail in jails])
         self._read_problem = ""
+        found = self._found(piece.data, jails)
         for jail in jails:
             cursor = generation.cursors[jail]
             is_due = piece.length > 0 or cursor.must_tell
-            is_refused = is_due and not self._hand(jail, generation, piece)
+            is_refused = is_due and not self._hand(jail, generation, piece, found)
             if is_refused or piece.is_more:
                 behind.add(jail)
             else:
                 cursor.seen = generation.source.size
         return piece.is_more
+
+    def _found(self, data: bytes, jails: list[str]) -> Found | None:
+        """What the screens of `jails` find in `data`, searched once; None for a jail alone."""
+        if len(jails) < 2 or not data:
+            return None
+        screens = [self._members[jail].inbox.screen for jail in jails]
+        some = [one for one in screens if one is not None and not one.asks_for_every_line]
+        if len(some) < 2:
+            return None
+        wanted = tuple(dict.fromkeys(one.signature for one in some))
+        if self._joint is None or self._joint[0] != wanted:
+            self._joint = wanted, JointScreen(some)
+        return self._joint[1].found(data)
 
     def _piece(self, generation: Generation, at: int, cursors: list[Cursor]) -> Piece:
         """What is to be handed out at `at`, where all of `cursors` stand."""
@@ -552,14 +568,16 @@ class Tail:
                 self.path, LONG >> 10, begin, self.long_lines,
             )  # fmt: skip
 
-    def _hand(self, jail: str, generation: Generation, piece: Piece) -> bool:
+    def _hand(
+        self, jail: str, generation: Generation, piece: Piece, found: Found | None = None
+    ) -> bool:
         """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses."""
         source, cursor = generation.source, generation.cursors[jail]
         offset = cursor.offset + piece.length
         start = source.position(cursor.offset)
         place, end = self._end(jail, generation, offset)
         older = self._older_position(jail, place, generation, offset)
-        block = LogBlock(self.path, piece.data, start, end, older=older)
+        block = LogBlock(self.path, piece.data, start, end, older=older, found=found)
         if not self._members[jail].inbox.offer(block):
             return False
         cursor.offset, cursor.mark = offset, piece.mark

@@ -362,7 +362,7 @@ class Worker:
         if conf.actions != old.actions and self._actor is not None:
             bans = tuple(self._jail.bans)
             self._actor.change(conf.actions, bans)
-        if _of_logs(old) != _of_logs(conf):
+        if filter is not None or _of_logs(old) != _of_logs(conf):
             self._follow()
 
     def _begin(self) -> None:
@@ -413,6 +413,7 @@ class Worker:
             is_polling,
             border_of(conf, self._world.clock),
             _REMINDER if is_reminded else 0,
+            self._filter.screen,
         )
 
     def _follow_journal(self, conf: JailConf, is_reminded: bool) -> None:

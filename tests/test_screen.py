@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from calendar import timegm
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -17,7 +18,7 @@ from common.options import JailConf
 from server.filter import LESSONS, Filter
 from server.literals import Literal, required
 from server.records import LogBlock, Position
-from server.screen import LONG_BLOCK, Screen, is_plain
+from server.screen import LONG_BLOCK, JointScreen, Screen, is_plain
 from tests.filters import LOGS, conf_of, own_samples
 from tests.support import ROOT
 from tests.test_captured_logs import CAPTURED
@@ -329,3 +330,57 @@ def test_without_hyperscan_the_results_are_the_same(monkeypatch):
     data = b"fine\n" * LONG_BLOCK + b"fail 1\n"
 
     assert found(Screen(needs(["fail"])), data) == [(b"fail 1", (0,))]
+
+
+# -- many filters on one log
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(REGEXES, min_size=1, max_size=3), min_size=1, max_size=4),
+    st.lists(TEXTS, max_size=20),
+    st.booleans(),
+)
+def test_one_search_for_many_screens_finds_what_each_would(filters, texts, is_long):
+    screens = []
+    for sources in filters:
+        needed = [needed_by(source) for source in sources]
+        screens.append(Screen([need for need in needed if need] or [None]))
+    data = "\n".join(texts).encode() + b"\n" * (LONG_BLOCK * is_long)
+    some = [screen for screen in screens if not screen.asks_for_every_line]
+
+    found = JointScreen(some).found(data) if some else None
+
+    for screen in some:
+        assert found.places_of(screen) == list(screen.places(data))
+
+
+def needed_by(source):
+    try:
+        return required(re.compile(source))
+    except re.error:
+        return None
+
+
+def test_filters_come_to_the_same_when_a_block_is_searched_and_read_once_for_all():
+    lines = (CAPTURED / "sshd.log").read_bytes().splitlines()
+    confs = [conf_of("sshd"), conf_of("sshd", (("mode", "aggressive"),)), conf_of("pam-generic")]
+    for blocks in blocks_of(lines):
+        filters, start = [Filter(conf) for conf in confs], 0
+        joint, apart = [[] for _ in confs], [told(Filter(conf), blocks) for conf in confs]
+        for filter in filters:
+            filter.failures(block(b"x\n" * LESSONS), NOW)
+        for data in blocks:
+            found = JointScreen(filter.screen for filter in filters).found(data)
+            for filter, failures in zip(filters, joint, strict=True):
+                failures += filter.failures(replace(block(data, start), found=found), NOW)
+            start += len(data)
+
+        assert joint == apart
+        assert all(joint[:2])
+
+
+def test_what_was_found_for_another_filter_is_of_no_use():
+    one, other = Screen(needs(["fail"])), Screen(needs(["bad"]))
+
+    assert JointScreen([one]).found(b"fail\nbad\n").places_of(other) is None
