@@ -30,6 +30,9 @@ _NEW_YEAR_SKEW = 3600
 # So many characters of no word may stand before a date that is still at the line's beginning.
 _LEAD_LENGTH = 2
 _DAYS_KEPT = 500
+# So many characters behind a date at most, a default style looks at before it ends where it does.
+_LOOKED_AT = 12
+_NOT_KNOWN = "\n"  # no line begins so
 # What stands for the style of the last date as long as there was none.
 _NO_STYLE = Style("(?!)")
 
@@ -106,6 +109,8 @@ class DateDetector:
 
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
+        if line.startswith(self._known) and self._since <= now < self._until:
+            return self._last
         if not self._decade_since <= now < self._decade_until:
             self._enter_decade(now)
         if self._place > _LEAD_LENGTH:
@@ -119,6 +124,8 @@ class DateDetector:
             and match.start(self._cut) == last.start
             and self._since <= now < self._until
         ):
+            if self._is_default:
+                self._know(line)
             return last
         return self._remember(self._accustomed, match, now)
 
@@ -159,11 +166,23 @@ class DateDetector:
             start = end = match.start()
         self._last = last = DateHit(start, end, reader.read(match, now))
         self._since, self._until = reader.since, reader.until
+        # With as much behind it as a default style looks at, a text is read the same in any line.
+        known = match.string[: end + _LOOKED_AT]
+        is_safe = (
+            self._is_default and match.start() <= _LEAD_LENGTH and len(known) == end + _LOOKED_AT
+        )
+        self._known = known if is_safe else _NOT_KNOWN
         self._text = match[cut]
         self._place = match.start()
         if reader is not self._accustomed:
             self._accustomed, self._match, self._cut = reader, reader.regex.match, cut
         return last
+
+    def _know(self, line: str) -> None:
+        """A line that begins as `line` does, with as much behind the last date as a default style looks
+        at, has the same date."""
+        end = self._last.end + _LOOKED_AT
+        self._known = line[:end] if len(line) >= end else _NOT_KNOWN
 
     def _enter_decade(self, now: float) -> None:
         """Take the years up to the end of the decade that begins, or goes on, three years ahead."""
@@ -183,6 +202,7 @@ class DateDetector:
         self._cut = 0
         self._place = 0
         self._text = ""
+        self._known = _NOT_KNOWN
         self._last = DateHit(0, 0, None)
         self._since, self._until = math.inf, -math.inf
 

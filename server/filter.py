@@ -193,8 +193,8 @@ class Filter:
         found = []
         ask, numbers = self._rules.failure, self._numbers
         for path, offset, line, text, _, when, mask, begun in lines:
-            rules = numbers.get(mask) or self._rules_of(mask)
-            failure = ask(path, offset, line, text, when, rules, begun)
+            some = numbers.get(mask) or self._rules_of(mask)
+            failure = ask(path, offset, line, text, when, some, begun)
             if failure is not None:
                 found.append(failure)
         return found
@@ -230,10 +230,10 @@ class Filter:
         """The lines that the prefregex matches."""
         found = []
         begin = self._rules.begin
-        for line in lines:
-            begun = begin(line[3])
+        for path, offset, line, text, cut, when, mask, _ in lines:
+            begun = begin(text)
             if begun is not None:
-                found.append(_line(_Line, (*line[:7], begun)))
+                found.append(_line(_Line, (path, offset, line, text, cut, when, mask, begun)))
         return found
 
     def _token_of(self, aside: Aside, line: _Line) -> Token | None:

@@ -16,6 +16,7 @@ from server.records import Failure
 _HEAD = struct.Struct("<dqI")  # moment, offset, which of the kinds
 _MOMENT = struct.Struct("<d")
 _BETWEEN = "\0"
+_BETWEEN_BYTE = b"\0"
 _ODD = -1  # in the place of the number of lines: texts that do not fit into one
 
 # Path, rule, is_name, attempts, number of lines, names of fields.
@@ -28,10 +29,12 @@ class Packer:
     def __init__(self) -> None:
         self._kinds: list[_Kind] = []
         self._numbers: dict[_Kind, int] = {}
+        # By number of a kind: that of the same without lines, and how many fields it has.
+        self._short: dict[int, tuple[int, int]] = {}
 
     def clear(self) -> None:
         """Forget the kinds: nothing that was packed is needed any longer."""
-        self._kinds, self._numbers = [], {}
+        self._kinds, self._numbers, self._short = [], {}, {}
 
     def pack(self, failure: Failure) -> bytes:
         """`failure`, all but its host."""
@@ -58,7 +61,7 @@ class Packer:
         if many == _ODD:
             lines, fields = marshal.loads(body)
         else:
-            texts = body.decode("utf-8", "surrogatepass").split(_BETWEEN)
+            texts = body.decode("utf-8", "surrogatepass").split(_BETWEEN) if many or names else []
             fields = dict(zip(names, texts[: len(names)], strict=True))
             lines = tuple(texts[len(names) :])
         return Failure(host, when, lines, is_name, attempts, fields, path, offset, rule)
@@ -69,10 +72,22 @@ class Packer:
 
     def without_lines(self, packed: bytes) -> bytes:
         """The same failure, its lines forgotten."""
-        number = _HEAD.unpack_from(packed)[2]
-        if not self._kinds[number][4]:
-            return packed
-        return self.pack(self.unpack("", packed)._replace(lines=()))
+        when, offset, number = _HEAD.unpack_from(packed)
+        short = self._short.get(number)
+        if short is None:
+            kind = self._kinds[number]
+            if not kind[4]:
+                return packed
+            if kind[4] == _ODD:
+                return self.pack(self.unpack("", packed)._replace(lines=()))
+            short = self._number((*kind[:4], 0, *kind[5:])), len(kind) - 5
+            self._short[number] = short
+        if not short[1]:
+            return _HEAD.pack(when, offset, short[0])
+        end = _HEAD.size - 1
+        for _ in range(short[1]):
+            end = packed.index(_BETWEEN_BYTE, end + 1)
+        return _HEAD.pack(when, offset, short[0]) + packed[_HEAD.size : end]
 
     def _number(self, kind: _Kind) -> int:
         if kind not in self._numbers:

@@ -61,13 +61,15 @@ class _Plan:
 
     `helper` and `end` mark its lines, 0 where there is no such group.  `has_key`: it has a say of its
     own in whose its lines are.  With `is_quick` it names an address, perhaps a name, and what else it
-    says (`shown`) needs no more than looking.
+    says (`shown`) needs no more than looking; with `is_first` it is no helper either, so that a first
+    line of a conversation is a failure.
     """
 
     helper: tuple[int, ...]
     end: int
     has_key: bool
     is_quick: bool
+    is_first: bool
     addresses: tuple[int, ...]
     name: int
     shown: tuple[tuple[str, int], ...]
@@ -108,6 +110,7 @@ class Rules:
         # With few ignoreregexes they are searched in the whole line as well (that is how
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
+        self._is_quick = self.has_key and self.is_prefix_plain and not self.ignore_rules
         self._talks = Conversations()
         self._windows: dict[str, deque[tuple[str, str]]] = {}
 
@@ -138,10 +141,12 @@ class Rules:
         outer = self.prefix.search(text)
         if outer is None:
             return None
-        content = text
-        if self._has_content:
-            content = outer["content"] or ""
-        return Begun(outer, content, outer["mlfid"] if self.has_key else None)
+        if not self._has_content:
+            return Begun(outer, text, outer["mlfid"] if self.has_key else None)
+        if not self.has_key:
+            return Begun(outer, outer["content"] or "", None)
+        key, content = outer.group("mlfid", "content")
+        return Begun(outer, content or "", key)
 
     def failure(
         self,
@@ -162,10 +167,51 @@ class Rules:
         begun = begun or self.begin(text)
         if begun is None:
             return None
+        if self._is_quick and begun.key and not begun.key.isspace():
+            return self._quick_failure(path, offset, line, when, rules, begun)
         match = self.match(begun, rules)
         if match is None or (self.ignore_rules and self.ignoring(text, match) >= 0):
             return None
         return self.told(match, (line,), when, path, offset)
+
+    def _quick_failure(
+        self,
+        path: str,
+        offset: int,
+        line: str,
+        when: float,
+        rules: Iterable[int],
+        begun: Begun,
+    ) -> Failure | None:
+        """As `failure`, where the prefix tells no more than whose conversation it is."""
+        content = begun.content
+        for rule in rules:
+            found = self.rules[rule].search(content)
+            if found is not None:
+                break
+        else:
+            return None
+        plan, key, lines = self._plans[rule], str(begun.key), (line,)
+        if plan.is_first and key not in self._talks and len(line) <= LONGEST_TEXT:
+            host, is_name = None, False
+            for group in plan.addresses:
+                if (text := found[group]) and (host := address.shortest(text)) is not None:
+                    break
+            else:
+                id = self._quick_id(plan, found)
+                if id is not None:
+                    host, is_name = id
+            if host is not None:
+                is_end = plan.end > 0 and found[plan.end] is not None
+                self._talks.begin(key, self._said_of, (rule, found, begun), lines, when, is_end)
+                texts = found.groups()
+                shown = {
+                    name: text
+                    for name, group in plan.shown
+                    if (text := texts[group - 1]) is not None
+                }
+                return _failure(Failure, (host, when, lines, is_name, 1, shown, path, offset, rule))
+        return self.told(Match(rule, found, begun), lines, when, path, offset)
 
     def _of_window(
         self, path: str, offset: int, line: str, text: str, when: float
@@ -193,7 +239,7 @@ class Rules:
                 if match.id is None and match.key is None:
                     continue
             elif begun.key is None:
-                match.id = self._quick_id(match)
+                match.id = self._quick_id(self._plans[rule], found)
                 if match.id is None:
                     continue
             return match
@@ -230,7 +276,7 @@ class Rules:
                     self._talks.begin(key, self.said, match, lines, when, is_end)
                     return None
                 if plan.is_quick and is_short and not plan.helper:
-                    id = self._quick_id(match)
+                    id = self._quick_id(plan, match.found)
                     if id is not None:
                         self._talks.begin(key, self.said, match, lines, when, is_end)
                         return self._made(match, id, lines, when, path, offset)
@@ -240,7 +286,7 @@ class Rules:
                 return None
             id, lines, shown = told
         elif plan.is_quick and not plan.helper:
-            id = match.id or self._quick_id(match)
+            id = match.id or self._quick_id(plan, match.found)
             if id is None:
                 return None
             return self._made(match, id, lines, when, path, offset)
@@ -263,8 +309,10 @@ class Rules:
         host, is_name = id
         return _failure(Failure, (host, when, lines, is_name, 1, shown, path, offset, match.rule))
 
-    def _quick_id(self, match: Match) -> Id | None:
-        plan, found = self._plans[match.rule], match.found
+    def _said_of(self, match: tuple[int, re.Match[str], Begun], lines: tuple[str, ...]) -> Said:
+        return self.said(Match(*match), lines)
+
+    def _quick_id(self, plan: _Plan, found: re.Match[str]) -> Id | None:
         for group in plan.addresses:
             text = found[group]
             if text:
@@ -340,11 +388,13 @@ def _plan_of(rule: Pattern, is_prefix_mute: bool) -> _Plan:
     groups = rule.regex.groupindex
     has_own_key = "mlfid" in groups
     helper = tuple(groups[name] for name in ("mlfgained", "nofail") if name in groups)
+    is_quick = is_prefix_mute and not has_own_key and rule.is_plain and _IDS.isdisjoint(groups)
     return _Plan(
         helper=helper,
         end=groups.get("mlfforget", 0),
         has_key=has_own_key,
-        is_quick=is_prefix_mute and not has_own_key and rule.is_plain and _IDS.isdisjoint(groups),
+        is_quick=is_quick,
+        is_first=is_quick and not helper,
         addresses=tuple(groups[name] for name in ("ip4", "ip6") if name in groups),
         name=groups.get("dns", 0),
         shown=tuple((name, number) for name, number in groups.items() if not _is_hidden(name)),

@@ -421,3 +421,24 @@ def test_the_cost_of_a_hostile_line_grows_no_faster_than_the_line(pattern, piece
     detector.find(lines[0], NOW)
     once, twice = (fastest(detector, line) for line in lines)
     assert twice < max(once * 3.5, 0.02)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "[", "<6>", "x "]),
+            st.sampled_from(["Nov 23 11:59:00", "2026-11-23 11:59:00", "23/Nov/2026:11:59:00", "none"]),
+            st.sampled_from(["", ".123", " 2026", " 2025:a", " +0100", " 2024-x", " web d[1]: x y z", "] x", "Z"]),
+            st.sampled_from(["", " and so on and so forth", ":0:0 is an address", "-1"]),
+        ).map("".join),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_what_is_remembered_of_earlier_lines_changes_no_date(lines):
+    learned = DateDetector()
+    for line in lines:
+        # Of one second, with one style: nothing that is learned can make a difference.
+        fresh = DateDetector()
+
+        assert learned.find(line, NOW) == fresh.find(line, NOW)
