@@ -384,3 +384,11 @@ def test_what_was_found_for_another_filter_is_of_no_use():
     one, other = Screen(needs(["fail"])), Screen(needs(["bad"]))
 
     assert JointScreen([one]).found(b"fail\nbad\n").places_of(other) is None
+
+
+def test_each_screen_gets_its_own_lines_and_rules():
+    one, other = Screen(needs(["fail"], ["bad"])), Screen(needs(["login"], ["bad"]))
+    found = JointScreen([one, other]).found(b"fail\nlogin\nbad login\n")
+
+    assert found.places_of(one) == [(0, 4, 0b01), (11, 20, 0b10)]
+    assert found.places_of(other) == [(5, 10, 0b01), (11, 20, 0b11)]
