@@ -219,6 +219,16 @@ def filter_commands(
     return commands
 
 
+def origins(jail: str, options: Mapping[str, Value]) -> list[Command]:
+    """The command that tells our server where the regexes of a filter stand; none if nowhere."""
+    places = [
+        [key, str(options[key].where)]
+        for key in ("prefregex", "failregex", "ignoreregex", "datepattern")
+        if key in options and options[key].text.strip() and options[key].where
+    ]
+    return [["multi-set", jail, "origins", places]] if places else []
+
+
 def _journal_commands(jail: str, value: Value) -> list[Command]:
     commands: list[Command] = []
     for line in value.text.split("\n"):

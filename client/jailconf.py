@@ -21,6 +21,7 @@ from client.filterconf import (
     checked,
     filter_commands,
     old_date_pattern,
+    origins,
     read_filter,
     whole_number,
 )
@@ -65,7 +66,7 @@ State = Literal["good", "bad", "skipped", "without logs"]
 class JailReading:
     """What came of a jail's section: the commands to print, those to send, all but the `start`.
 
-    Without logs, a jail is good for the server, which waits for them, but fails a test.
+    Those sent also tell where the filter's regexes are written.  Without logs, a jail is good for the server, which waits for them, but fails a test.
     """
 
     name: str
@@ -124,7 +125,8 @@ class _JailReader:
         state: State = "good"
         try:
             own_filter = self.filter()
-            commands = filter_commands(self._name, self.filter_options(own_filter), self._problems)
+            options = self.filter_options(own_filter)
+            commands = filter_commands(self._name, options, self._problems)
             commands += self._options()
             backend = self._backend()
             logs = _Logs()
@@ -134,9 +136,8 @@ class _JailReader:
                     backend, state = self._without_logs(backend, logs, commands)
             if self._is_turned:
                 own_filter = self.filter()  # its entries do not look like a file's lines
-                commands = filter_commands(
-                    self._name, self.filter_options(own_filter), self._problems
-                )
+                options = self.filter_options(own_filter)
+                commands = filter_commands(self._name, options, self._problems)
                 commands += self._options()
                 self._problems = list(dict.fromkeys(self._problems))
             if state == "skipped":
@@ -150,7 +151,7 @@ class _JailReader:
             self._name,
             state,
             (add, *commands, *logs.found, *actions),
-            (add, *commands, *logs.named, *actions),
+            (add, *commands, *logs.named, *actions, *origins(self._name, options)),
             tuple(self._problems),
         )
 

@@ -150,6 +150,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("reload <jail> <options> <commands>", "Make <jail>, or --all jails, what the list of commands says.", INTERNAL),
     Command("multi-set <jail> addfailregex <list>", "Add several regular expressions.", INTERNAL),
     Command("multi-set <jail> addignoreregex <list>", "Add several regular expressions of lines to pass over.", INTERNAL),
+    Command("multi-set <jail> origins <list>", "Say in which files and lines options of the filter of <jail> stand, given as pairs.", INTERNAL),
     Command("multi-set <jail> action <action> <list>", "Set properties of an action, given as pairs.", INTERNAL),
 )
 # fmt: on

@@ -169,6 +169,8 @@ class JailConf:
 
     log_paths: tuple[LogPath, ...] = ()
     actions: tuple[ActionConf, ...] = ()
+    # In which file and line options of the filter stand, where that is known.
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 # Options of growing bans: `set <jail> bantime.<key>`; kept in `JailConf.ban_time_extra`.

@@ -58,6 +58,12 @@ class Keeper:
     name: str
 
 
+def named(option: str, number: int, origins: Mapping[str, str]) -> str:
+    """How a regex is called: its option, its number if it has one, and where that option is written."""
+    name = f"{option} {number}" if number else option
+    return f"{name} ({origins[option]})" if option in origins else name
+
+
 class Watched:
     """A compiled regex with the methods `match` and `search`, as cheap as those or not done here.
 

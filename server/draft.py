@@ -224,6 +224,10 @@ def _set_action(conf: JailConf, words: Words) -> JailConf:
     return replace(conf, actions=tuple(new if action is old else action for action in conf.actions))
 
 
+def _set_origins(conf: JailConf, words: Words) -> JailConf:
+    return replace(conf, origins={str(option): str(place) for option, place in words[0]})
+
+
 def _property(key: str, value: Any) -> Any:
     if key == "timeout":
         return units.seconds(str(value)) if not isinstance(value, (int, float)) else value
@@ -264,6 +268,7 @@ JAIL_EDITS: Mapping[str, JailEdit] = {
     "addaction": _add_action,
     "delaction": _del_action,
     "action": _set_action,
+    "origins": _set_origins,
 }
 
 
@@ -276,6 +281,10 @@ def edit_jail(conf: JailConf, key: str, words: Words) -> JailConf:
     """The jail after `set <jail> KEY words…`."""
     if key.startswith("bantime."):
         return _set_ban_time_extra(key.removeprefix("bantime."), conf, words)
+    option = key.removeprefix("add").removeprefix("del")
+    if option in conf.origins:  # it is no longer as it is written there
+        origins = {name: place for name, place in conf.origins.items() if name != option}
+        conf = replace(conf, origins=origins)
     return JAIL_EDITS[key](conf, words)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from server import helper as protocol
-from server.budget import BUDGET, Answer, Keeper, OverBudget, Unanswered, Watched, found
+from server.budget import BUDGET, Answer, Keeper, OverBudget, Unanswered, Watched, found, named
 from server.filter import Filter
 
 log = logging.getLogger("fail2ban.guard")
@@ -73,9 +73,7 @@ class Guard:
         `origins` are the files and lines in which its options stand.
         """
         for option, number, watched in regexes_of(filter):
-            name = f"{option} {number}" if number else option
-            if origins and option in origins:
-                name += f" ({origins[option]})"
+            name = named(option, number, origins or {})
             watched.keeper = Keeper(self.ask, partial(log.error, "[%s] %s", jail), name)
         return filter
 

@@ -18,14 +18,19 @@ from common.errors import CommandError, Fail2banError, RegexError
 from common.options import ActionConf, Config, JailConf
 from server import lint
 from server.action import FAMILIES, Action, BanValues, no_facts, render
-from server.ambiguity import work_of
-from server.budget import BUDGET
+from server.ambiguity import Work, work_of
+from server.budget import BUDGET, named
 from server.draft import edit, message_of, told
 from server.filter import Filter
 from server.pattern import Pattern
 from server.records import Ban
 
 _EXAMPLE = 60  # characters of a line that shows what a regex does
+# Work is worth a word if it grows with the cube of a line's length, or with its square and lines of
+# a usual length may be dear.
+_STEEP = 3
+_WORTH_A_WORD = 2
+_USUAL_LENGTH = 1000
 _MISTAKES = (Fail2banError, ValueError, TypeError, LookupError)
 
 
@@ -128,33 +133,50 @@ def _of_filter(conf: JailConf) -> Iterator[Finding]:
     yield from _of_work(conf)
     for found in lint.findings(conf):
         if found.severity != lint.NOTE and found.kind != "nested repeats":  # told above
-            which = f"failregex {found.rule + 1}" if found.rule >= 0 else "prefregex"
+            option, number = ("failregex", found.rule + 1) if found.rule >= 0 else ("prefregex", 0)
+            which = named(option, number, conf.origins)
             text = f"[{conf.name}] {which} {found.what}. {found.advice}"
             yield Finding("warning", "regex", conf.name, text)
 
 
 def _of_work(conf: JailConf) -> Iterator[Finding]:
-    """Which regexes one line can make work for ever; the others are only watched."""
+    """Which regexes a line made for it can make work long; the others are only watched."""
     given = {"failregex": conf.failregex, "ignoreregex": conf.ignoreregex}
-    every = [
-        (f"{key} {n}", text) for key, texts in given.items() for n, text in enumerate(texts, 1)
-    ]
+    every = [(key, n, text) for key, texts in given.items() for n, text in enumerate(texts, 1)]
     if conf.prefregex:
-        every.append(("prefregex", conf.prefregex))
-    for which, text in every:
+        every.append(("prefregex", 0, conf.prefregex))
+    for option, number, text in every:
         pattern = Pattern(text, is_multiline=conf.max_lines > 1)
         work = work_of(pattern.regex, pattern.is_tied)
-        if not isinf(work.degree):
-            continue
-        line = work.example(_EXAMPLE)
-        shown = f", such as {ascii(line)}" if line else ""
-        told = (
-            f"[{conf.name}] {which} makes work that doubles with every few characters of a line made for "
-            f"it{shown}. One line that takes it more than {BUDGET:g} s, and it is set aside for all "
-            f"of more than {work.calm_reach} characters. Let no repeat stand in another one, unless "
-            "the inner one ends with a character that it cannot match itself."
-        )
-        yield Finding("warning", "regex", conf.name, told)
+        told = _doubling(work) if isinf(work.degree) else _growing(work)
+        if told:
+            which = named(option, number, conf.origins)
+            yield Finding("warning", "regex", conf.name, f"[{conf.name}] {which} makes work {told}")
+
+
+def _doubling(work: Work) -> str:
+    return (
+        f"that doubles with every few characters of a line made for it{_such_as(work)}. One line that "
+        f"takes it more than {BUDGET:g} s, and it is set aside for all of more than "
+        f"{work.calm_reach} characters. Let no repeat stand in another one, unless the inner one "
+        "ends with a character that it cannot match itself."
+    )
+
+
+def _growing(work: Work) -> str:
+    """What is to be said of work that grows, but does not double; empty where it is little."""
+    if work.degree < _STEEP and (work.degree < _WORTH_A_WORD or work.calm_reach >= _USUAL_LENGTH):
+        return ""
+    return (
+        f"that grows with the length of a line made for it, {work.name}{_such_as(work)}. Lines of up to "
+        f"{work.calm_reach} characters are cheap all the same; longer ones take a detour. Let no two "
+        "repeats follow one another that can match the same."
+    )
+
+
+def _such_as(work: Work) -> str:
+    line = work.example(_EXAMPLE)
+    return f", such as {ascii(line)}" if line else ""
 
 
 # -- actions ---------------------------------------------------------------------------------------

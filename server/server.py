@@ -94,7 +94,7 @@ class Server:
         """The filters of all that is new or different, made before anything is touched."""
         running = self.config.jails
         return {
-            conf.name: self._world.guard.keep(Filter(conf), conf.name)
+            conf.name: self._world.guard.keep(Filter(conf), conf.name, conf.origins)
             for conf in (*plan.new, *plan.changed)
             if conf.name not in running or of_filter(running[conf.name]) != of_filter(conf)
         }

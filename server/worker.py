@@ -352,6 +352,8 @@ class Worker:
     def _change(self, conf: JailConf, filter: Filter | None) -> None:
         old = self._jail.conf
         self._filter = filter or self._filter
+        if filter is None and conf.origins != old.origins:
+            self._world.guard.keep(self._filter, conf.name, conf.origins)
         self._jail.change(conf)
         self._ignore_more()
         self._tell(self._jail.spare_ignored(self._world.clock()))

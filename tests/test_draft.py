@@ -154,3 +154,12 @@ def test_an_option_of_the_command_line_is_not_overruled():
     ).config
 
     assert (config.daemon.db_file, config.daemon.log_level) == ("None", "DEBUG")
+
+
+def test_where_a_regex_is_written_is_known_until_it_is_changed():
+    places = [["failregex", "door.conf:3"], ["prefregex", "door.conf:2"]]
+    stream = [["set", "ssh", "addfailregex", REGEX], ["multi-set", "ssh", "origins", places]]
+
+    assert ssh(*stream).origins == dict(places)
+    for change in (["addfailregex", "^more <HOST>$"], ["delfailregex", 0]):
+        assert ssh(*stream, ["set", "ssh", *change]).origins == {"prefregex": "door.conf:2"}

@@ -197,6 +197,15 @@ def test_an_ignoreregex_that_is_set_aside_ignores_nothing(guard):
     assert [True] == [one.startswith("ignoreregex 1 ") for one in problems_of(filter)]
 
 
+def test_a_regex_is_called_by_the_place_where_it_is_written(guard):
+    filter = kept(guard, failregex=(r"^bad (?:a+)+ from <ADDR>$",))
+    guard.keep(filter, "door", {"failregex": "filter.d/door.conf:7"})
+
+    assert host(filter, f"bad {'a' * 60}! from {EVE}") is None
+    (problem,) = problems_of(filter)
+    assert problem.startswith("failregex 1 (filter.d/door.conf:7) takes more than")
+
+
 def test_a_prefregex_is_watched_too(guard):
     prefix = r"^(?:\w+ ?)+: <F-CONTENT>.+</F-CONTENT>$"
     filter = kept(guard, prefregex=prefix, failregex=(r"^bad <ADDR>$",))

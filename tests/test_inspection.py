@@ -258,3 +258,26 @@ def test_a_regex_that_one_line_can_stop_is_told_of_with_such_a_line(key, which):
     (found,) = (text for text in texts if "doubles" in text)
     assert found.startswith(f"[door] {which} makes work ") and "'bad aaaaa" in found
     assert "set aside for all of more than" in found
+
+
+def test_a_regex_whose_work_grows_with_the_cube_is_told_of_with_what_is_cheap():
+    texts = [text for _, _, text in told(*a_jail(["addfailregex", r"^bad .*a.*a.* from <ADDR>$"]))]
+
+    (found,) = (text for text in texts if "grows" in text)
+    assert found.startswith("[door] failregex 1 makes work that grows") and "'bad a" in found
+    assert "characters are cheap all the same" in found
+
+
+def test_of_a_regex_that_is_only_watched_nothing_is_told():
+    assert [] == told(*a_jail(["addfailregex", r"^bad .*x from <ADDR>$"]))
+
+
+def test_a_regex_is_named_with_its_place():
+    jail = a_jail(["addfailregex", "^bad (?:a+)+ from <ADDR>$"])
+    place = ["multi-set", "door", "origins", [["failregex", "filter.d/door.conf:7"]]]
+
+    texts = [text for _, _, text in told(*jail, place)]
+
+    assert texts and all(
+        one.startswith("[door] failregex 1 (filter.d/door.conf:7) ") for one in texts
+    )

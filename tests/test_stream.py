@@ -374,3 +374,16 @@ def test_damaged_configurations_give_problems_and_no_crash(data):
     assert all(each.level in ("error", "warning") and str(each) for each in got.problems)
     assert not got.is_refused or (got.errors and got.commands == ())
     assert exit_status(got, "test") >= exit_status(got, "dump")
+
+
+def test_where_regexes_are_written_is_sent_to_our_server_and_not_printed():
+    jail = "[a]\n[b]\ndatepattern = {NONE}\n\nfailregex = ^no <HOST>$\n   ^never <HOST>$\n"
+    got = reading(**{"jail.local": jail})
+
+    told = {each[1]: dict(each[3]) for each in got.sent if each[2:3] == ["origins"]}
+    assert {"failregex": f"{HERE}/filter.d/gate.conf:2"} == told["a"]
+    assert {
+        "failregex": f"{HERE}/jail.local:5",
+        "datepattern": f"{HERE}/jail.local:3",
+    } == told["b"]
+    assert not [each for each in got.commands if each[2:3] == ["origins"]]

@@ -403,6 +403,12 @@ BEFORE = {
 }
 SPECIAL = {
     "set <jail> addaction <action> [<file>] [<json>]": ["set", "ssh", "addaction", "other"],
+    "multi-set <jail> origins <list>": [
+        "multi-set",
+        "ssh",
+        "origins",
+        [["failregex", "filter.d/ssh.conf:7"]],
+    ],
     "multi-set <jail> action <action> <list>": [
         "multi-set",
         "ssh",

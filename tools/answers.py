@@ -88,6 +88,7 @@ _ANSWERS = {
     "reload <jail> <options> <commands>": Answer("`OK`, a text"),
     "multi-set <jail> addfailregex <list>": Answer("true"),
     "multi-set <jail> addignoreregex <list>": Answer("true"),
+    "multi-set <jail> origins <list>": Answer("true"),
     "multi-set <jail> action <action> <list>": Answer("true"),
 }  # fmt: skip
 # Of commands that set or get an option, what its kind does not say.
