@@ -27,6 +27,7 @@ CHEAP = 2_000_000
 LONGEST = 1 << 20
 
 _MOST_STEPS = 100_000  # of the analysis, in any of its parts
+_MOST_DOUBTS = 30_000  # steps to see whether two loops can really share a text; then it is assumed
 _FEW = 8  # characters, cheap whatever the regex
 
 Items = Sequence[tuple[Any, Any]]
@@ -164,6 +165,18 @@ def _of_automaton(items: Items, flags: int, is_tied: bool) -> _Estimate:
     return _Ways(automaton, start, is_tied).estimate()
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A text `word` that two loops can both go round with, the first one at `state`.
+
+    None that they share has fewer than `least` characters.
+    """
+
+    word: str
+    state: int
+    least: int
+
+
 class _Ways:
     """States that have read a character, and the ways from one to the next."""
 
@@ -172,8 +185,10 @@ class _Ways:
         self._start = start
         self._is_tied = is_tied
         self._steps = 0
+        self._doubts = 0
         self._chars = automaton.chars
         self._next: dict[int, dict[int, int]] = {}  # with how many ways there are
+        self._previous: dict[int, list[int]] = {}
         waiting = [start]
         while waiting:
             state = waiting.pop()
@@ -264,12 +279,12 @@ class _Ways:
         leads = [
             [at for at in range(later) if mask >> at & 1] for later, mask in enumerate(self._leads)
         ]
-        pairs: dict[tuple[int, int], tuple[str, int]] = {}
+        pairs: dict[tuple[int, int], _Shared] = {}
         for one in order:
             for other in leads[one]:
                 found = self._both(knots[one], knots[other])
-                if found is not None:
-                    pairs[one, other] = found
+                if found is not None and (shared := self._sure(knots[one], knots[other], found)):
+                    pairs[one, other] = shared
         sizes = [max(self._automaton.width[state] for state in knot) for knot in knots]
 
         def steps(length: int) -> tuple[float, int, tuple[int, int] | None]:
@@ -281,7 +296,7 @@ class _Ways:
                     if (one, other) in pairs:
                         size = min(sizes[one], sizes[other])
                         if math.isinf(size):
-                            size = max(length / len(pairs[one, other][0]) / (power + 2), 1)
+                            size = max(length / pairs[one, other].least / (power + 2), 1)
                             power, last = power + 1, (one, other)
                         ways *= size
                     if ways > best[other][0]:
@@ -295,8 +310,8 @@ class _Ways:
         _, power, last = steps(LONGEST)
         told = _Told()
         if last is not None:
-            word, state = pairs[last]
-            told = self._told(state, word, knots[last[1]])
+            shared = pairs[last]
+            told = self._told(shared.state, shared.word, knots[last[1]])
         reach = LONGEST if power == 0 and is_cheap(1 << 16) else _largest(is_cheap)
         return _Estimate(power + 1, reach, told)
 
@@ -419,6 +434,93 @@ class _Ways:
                     return self._word(after, came, share)
                 waiting.append(after)
         return None
+
+    def _sure(
+        self, one: frozenset[int], other: frozenset[int], found: tuple[str, int]
+    ) -> _Shared | None:
+        """What the loops share, or None where it is sure that no text does all that `found` may do.
+
+        It has to lead from a state of `one` back to it and also to one of `other`, and from there back
+        to that: three ways through the automaton, gone at once.
+        """
+        word, state = found
+        between = self._behind(one) & self._leading_to(other)
+        for begin in one:
+            for end in other:
+                try:
+                    text = self._at_once(begin, end, (one, between, other))
+                except TooHard:
+                    return _Shared(word, state, len(word))
+                if text:
+                    return _Shared(text, begin, len(word))
+        return None
+
+    def _at_once(
+        self, begin: int, end: int, within: tuple[frozenset[int], frozenset[int], frozenset[int]]
+    ) -> str:
+        """The text that leads from `begin` to it, from there to `end`, and from `end` to it; or none."""
+        chars = self._chars
+        start, goal = (begin, begin, end), (begin, end, end)
+        came: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        waiting = deque([start])
+        while waiting:
+            at = waiting.popleft()
+            ways = [
+                [after for after in self._next[state] if after in allowed]
+                for state, allowed in zip(at, within, strict=True)
+            ]
+            for one in ways[0]:
+                for middle in ways[1]:
+                    both = chars[one] & chars[middle]
+                    if not both:
+                        continue
+                    for other in ways[2]:
+                        self._doubts += 1
+                        if self._doubts > _MOST_DOUBTS:
+                            raise TooHard
+                        to = (one, middle, other)
+                        if to in came or not both & chars[other]:
+                            continue
+                        came[to] = at
+                        if to == goal:
+                            return self._gone(goal, start, came)
+                        waiting.append(to)
+        return ""
+
+    def _gone(
+        self,
+        at: tuple[int, int, int],
+        start: tuple[int, int, int],
+        came: dict[tuple[int, int, int], tuple[int, int, int]],
+    ) -> str:
+        word = []
+        while at != start:
+            one, middle, other = at
+            word.append(one_of(self._chars[one] & self._chars[middle] & self._chars[other]))
+            at = came[at]
+        return "".join(reversed(word))
+
+    def _behind(self, states: frozenset[int]) -> frozenset[int]:
+        """`states` and all that they lead to."""
+        found, waiting = set(states), list(states)
+        while waiting:
+            new = [after for after in self._next[waiting.pop()] if after not in found]
+            found.update(new)
+            waiting += new
+        return frozenset(found)
+
+    def _leading_to(self, states: frozenset[int]) -> frozenset[int]:
+        """`states` and all that lead to them."""
+        if not self._previous:
+            for state, following in self._next.items():
+                for after in following:
+                    self._previous.setdefault(after, []).append(state)
+        found, waiting = set(states), list(states)
+        while waiting:
+            new = [each for each in self._previous.get(waiting.pop(), ()) if each not in found]
+            found.update(new)
+            waiting += new
+        return frozenset(found)
 
     def _word(self, end: int, came: dict[int, int], share: int) -> tuple[str, int]:
         word = []
