@@ -361,6 +361,8 @@ class Tail:
                 self._go_on(jail, generation, position.offset)
             for later in self._older[self._index(generation) + 1 :]:
                 self._place(jail, later, 0)
+            if generation is not self._current:  # and what the others have read and let go
+                self._read_between(jail, generation.source, now)
         else:
             source = self._left_behind(position)
             if source is None and self._current is None:
@@ -420,20 +422,30 @@ class Tail:
 
     def _finish_first(self, jail: str, offset: int, source: Source, now: float) -> None:
         """Read `source` before the file at the path, and whatever came between the two."""
+        generation = self._find(source.identity)
+        if generation is not None:
+            source.close()
+        else:
+            generation = Generation(source, now, now)
+            self._older.insert(self._rank(source), generation)
+        if self._place(jail, generation, offset):
+            self._go_on(jail, generation, offset)
+        self._read_between(jail, generation.source, now)
+
+    def _read_between(self, jail: str, source: Source, now: float) -> None:
+        """Read what stood at the path after `source` and does no longer."""
+        if self._members[jail].is_globbed:  # then they are followed themselves
+            return
         here = self._current.source.identity if self._current else None
-        is_globbed = self._members[jail].is_globbed  # then they are followed themselves
-        between = [] if is_globbed else open_rotated_since(self.path, source, OLDER - 1)
-        for at, one in [(offset, source), *((0, one) for one in between)]:
+        for one in open_rotated_since(self.path, source, OLDER - 1):
             generation = self._find(one.identity)
-            if generation or one.identity == here:
-                one.close()
-            if one.identity == here:
-                continue
-            if generation is None:
+            if generation is None and one.identity != here:
                 generation = Generation(one, now, now)
                 self._older.insert(self._rank(one), generation)
-            if self._place(jail, generation, at) and one is source:
-                self._go_on(jail, generation, at)
+            else:
+                one.close()
+            if generation is not None and jail not in generation.cursors:
+                self._place(jail, generation, 0)
 
     # -- reading ---------------------------------------------------------------------------------
 

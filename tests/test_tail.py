@@ -795,6 +795,29 @@ def test_a_file_copied_and_truncated_while_nobody_looked_is_finished_in_the_copy
     assert jail.lines == ["one", "two", "three", "four"]
 
 
+def test_a_jail_that_joins_late_reads_what_the_others_have_read_and_let_go(log):
+    first, late = Jail("first"), Jail("late")
+    tail = follow(log, first, late)
+    look(tail)
+    tail.remove("late")
+    renamed(log, ".2")
+    os.utime(f"{log}.2", (1, 1))
+    log.write_text("three\n")
+    look(tail, 1)
+    shutil.copy(log, f"{log}.1")
+    os.truncate(log, 0)
+    append(log, "four\n")
+    for second in range(2, 6):
+        look(tail, second)
+    assert first.lines == ["one", "two", "three", "four"]
+
+    tail.add(late.inbox, late.position)
+    look(tail, 6)
+
+    assert late.lines == ["one", "two", "three", "four"]
+    assert first.lines == ["one", "two", "three", "four"]
+
+
 @pytest.fixture
 def empty(log, jail):
     """An empty log of which the jail knows the position, some earlier ones beside it."""
