@@ -740,3 +740,88 @@ def test_after_a_crash_every_position_has_its_consequences(path, acknowledged):
     assert offset >= durable
     assert hosts == {f"host{n}" for n in range(1, offset + 1)}
     assert failers == [f"failer{offset}"]
+
+
+# -- growing bans and networks
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(1, 3 * 86400), st.sampled_from(["ban", "lift", "purge", "restart"])),
+        max_size=15,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_what_a_running_ban_grew_from_is_never_forgotten(tmp_path_factory, steps):
+    path = tmp_path_factory.mktemp("grow") / "db"
+    now, bans, ends = NOW, 0, 0.0
+    store = Store(str(path), clock=lambda: now, purge_age=DAY)
+    store.open()
+    try:
+        for wait, what in steps:
+            now += wait
+            if what == "ban":
+                if ends + DAY < now and store.history(EVE)[0] == 0:
+                    bans = 0  # all was over for longer than dbpurgeage
+                bans += 1
+                ends = now + 600 * 4**bans
+                store.save(progress(banned=(a_ban(since=now, seconds=600 * 4**bans),)))
+            elif what == "lift":
+                store.save(progress(lifted=(EVE,)))
+                ends = min(ends, now)
+            elif what == "purge":
+                store.purge(now)
+            else:
+                store.close()
+                store = Store(str(path), clock=lambda: now, purge_age=DAY)
+                store.open()
+            store.sync()
+            store.bans("sshd", now)  # a purge asked for is done by then
+            if ends + DAY >= now:
+                assert store.history(EVE)[0] == bans
+    finally:
+        store.close()
+
+
+def test_a_ban_of_a_network_is_kept_with_all_that_it_stands_in_for(path):
+    inner = a_ban("192.0.2.0/30", failures=0, parts=(a_ban("192.0.2.1", matches=("a line",)),))
+    ban = a_ban(
+        "192.0.2.0/24", parts=(a_ban("192.0.2.9", seconds=math.inf), inner),
+        is_merged=True, is_spent=True,
+    )  # fmt: skip
+
+    with a_store(path) as store:
+        store.save(progress(banned=(ban,)))
+    with a_store(path) as store:
+        assert store.bans("sshd", NOW + 1) == [ban]
+
+
+def test_the_history_of_a_host_stays_while_a_network_stands_in_for_its_ban(path):
+    now = NOW
+    host = a_ban(since=NOW, seconds=600)
+    with a_store(path, clock=lambda: now) as store:
+        store.save(progress(banned=(host,)))
+        wide = a_ban("192.0.2.0/24", seconds=30 * DAY, parts=(host,))
+        store.save(progress(banned=(wide,), lifted=(EVE,)))
+        now = NOW + 20 * DAY
+        store.purge(now)
+        assert store.bans("sshd", now) == [wide]
+        assert store.history(EVE)[0] == 1
+        now = NOW + 40 * DAY
+        store.purge(now)
+        assert store.bans("sshd", now) == [] and store.history(EVE)[0] == 0
+
+
+def test_it_is_known_who_was_let_in_before_his_time(path):
+    now = NOW
+    with a_store(path, clock=lambda: now) as store:
+        store.save(progress(banned=(a_ban(EVE), a_ban(BOB), a_ban("192.0.2.8", seconds=math.inf))))
+        store.sync()
+        now = NOW + 10
+        store.save(progress(lifted=(EVE, "192.0.2.8")))
+        store.sync()
+        now = NOW + 600
+        store.save(progress(lifted=(BOB,)))  # its time was over
+
+        assert store.lifted("sshd", NOW) == {EVE: NOW + 10, "192.0.2.8": NOW + 10}
+        assert store.lifted("sshd", NOW + 11) == {}
