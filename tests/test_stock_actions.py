@@ -19,6 +19,7 @@ from client.include import Library
 from client.ini import Value
 from common.errors import Where
 from common.options import ActionConf
+from server.action import Action
 from server.enforcer import Enforcer, Note
 from server.records import Ban, Enforce, Lift, ShellCommand
 from server.shell import run
@@ -382,17 +383,28 @@ def test_the_nftables_table_stays_while_another_jail_or_person_uses_it(world):
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("option", ["", ", set_options='flags interval;'"])
-def test_networks_are_banned_by_nftables_in_a_set_for_them(world, option):
-    enforcer = Enforcer("sshd", (conf(f"nftables[port=22{option}]"),))
+def test_networks_are_banned_by_nftables_in_a_set_of_their_own(world):
+    firewall = Firewall(world, "nftables")
+    enforcer = Enforcer("sshd", (conf("nftables[port=22]"),))
 
+    world.drive(enforcer.carry_out(bans("192.0.2.1", "192.0.2.2", "2001:db8::1")))
+    assert 2 == len(firewall.entrances())
     world.drive(enforcer.carry_out(bans("192.0.2.0/24", "2001:db8::/64")))
+    world.drive(enforcer.carry_out(bans("198.51.100.0/24", "203.0.113.128/25", "203.0.113.1")))
 
-    if option:
-        assert () == enforcer.problems
-        assert ["192.0.2.0", "2001:db8::"] == Firewall(world, "nftables").banned()
-    else:
-        assert 1 == len(enforcer.problems)
+    assert 4 == len(firewall.entrances())
+    listed = world.run(Action("sshd", conf("nftables[port=22]")).listing("inet4")).stdout
+    wanted = "192.0.2.0/24 192.0.2.1 192.0.2.2 198.51.100.0/24 203.0.113.1 203.0.113.128/25"
+    assert wanted.split() == sorted(line.split()[0] for line in listed.splitlines())
+
+    world.drive(enforcer.carry_out(lifts("192.0.2.1", "192.0.2.2", "2001:db8::1")))
+    world.drive(enforcer.carry_out(lifts("198.51.100.0/24", "203.0.113.128/25", "203.0.113.1")))
+    assert ["192.0.2.0", "2001:db8::"] == firewall.banned()
+    world.drive(enforcer.carry_out(lifts("192.0.2.0/24")))
+    assert ["2001:db8::"] == firewall.banned()
+    world.drive(enforcer.stop())
+    assert firewall.is_clean()
+    assert () == enforcer.problems
 
 
 HOSTILE = [

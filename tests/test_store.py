@@ -755,8 +755,13 @@ def test_after_a_crash_every_position_has_its_consequences(path, acknowledged):
 def test_what_a_running_ban_grew_from_is_never_forgotten(tmp_path_factory, steps):
     path = tmp_path_factory.mktemp("grow") / "db"
     now, bans, ends = NOW, 0, 0.0
-    store = Store(str(path), clock=lambda: now, purge_age=DAY)
-    store.open()
+
+    def opened():
+        store = Store(str(path), clock=lambda: now, purge_age=DAY)
+        store.open()
+        return store
+
+    store = opened()
     try:
         for wait, what in steps:
             now += wait
@@ -773,8 +778,7 @@ def test_what_a_running_ban_grew_from_is_never_forgotten(tmp_path_factory, steps
                 store.purge(now)
             else:
                 store.close()
-                store = Store(str(path), clock=lambda: now, purge_age=DAY)
-                store.open()
+                store = opened()
             store.sync()
             store.bans("sshd", now)  # a purge asked for is done by then
             if ends + DAY >= now:
