@@ -422,7 +422,7 @@ complete -c fail2ban-regex -n true -l print-all-missed -d 'Print all lines that 
 complete -c fail2ban-regex -n true -l print-all-ignored -d 'Print all lines that are ignored.'
 complete -c fail2ban-regex -n true -l print-no-missed -d 'Print no lines that do not match.'
 complete -c fail2ban-regex -n true -l print-no-ignored -d 'Print no lines that are ignored.'
-complete -c fail2ban-regex -n true -s l -l log-level -x -a '(__fail2ban_offer \'critical\' \'error\' \'warning\' \'notice\' \'info\' \'debug\')' -d 'How much of the work is logged.'
+complete -c fail2ban-regex -n true -s l -l log-level -x -a '(__fail2ban_offer \'critical\' \'error\' \'warning\' \'notice\' \'info\' \'debug\')' -d 'Which messages about the work go to standard error: critical, error, warning (slow rules), notice, info (how it was read), debug.'
 complete -c fail2ban-regex -n true -s n -l full-traceback -d 'Show where in the program an unforeseen error came up.'
 complete -c fail2ban-regex -n true -s t -l log-traceback -d 'Taken, and without effect.'
 complete -c fail2ban-regex -n true -l jail -x -a '(__fail2ban_offer \'=sections\')' -d 'The limits of this jail, for --verdict; also the filter, if none is given.'

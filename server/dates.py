@@ -107,6 +107,13 @@ class DateDetector:
         the line's beginning."""
         return all(datestyles.stands_between_words(style) for style in self._styles)
 
+    @property
+    def habit(self) -> tuple[int, ...]:
+        """What it has got used to.  Two with one habit find the same dates in the same lines."""
+        number = {style: index for index, style in enumerate(self._styles)}
+        orders = (*self._at_begin, *self._anywhere, self._accustomed)
+        return (*(number.get(reader.style, -1) for reader in orders), self._place)
+
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
         if line.startswith(self._known) and self._since <= now < self._until:
@@ -222,7 +229,7 @@ class _Reader:
     def __init__(self, style: Style, decade: int, zone: Zone) -> None:
         self.is_tied = style.is_tied
         self.since, self.until = -math.inf, math.inf
-        self._style = style
+        self.style = style
         self._decade = decade
         self._zone = zone
         self._named_zones: dict[str, Zone] = {}
@@ -236,7 +243,7 @@ class _Reader:
 
     def search(self, line: str, begin: int) -> re.Match[str] | None:
         """The first date from `begin` on."""
-        return self.regex.search(line, begin, begin + (self._style.reach or len(line)))
+        return self.regex.search(line, begin, begin + (self.style.reach or len(line)))
 
     def read(self, match: re.Match[str], now: float) -> float | None:
         """The moment that `match` means; None if it is an impossible one."""
@@ -269,12 +276,12 @@ class _Reader:
 
     @functools.cached_property
     def _found(self) -> Compiled:
-        return datestyles.compiled(self._style, self._decade)
+        return datestyles.compiled(self.style, self._decade)
 
     @functools.cached_property
     def regex(self) -> re.Pattern[str] | Bounded:
         found = self._found.regex
-        if self._style.pattern in datestyles.KNOWN:
+        if self.style.pattern in datestyles.KNOWN:
             return found
         # What others have written may take long.
         bounded = Bounded(found)

@@ -117,16 +117,19 @@ class Filter:
 
     def _screen_of(self) -> Screen | None:
         """What tells by a line's bytes which rules may match it; None where nothing can."""
-        cut = Cut.ANYWHERE
-        if self.dates.takes_now:
-            cut = Cut.NOWHERE
-        elif self.dates.stand_between_words:
-            cut = Cut.BETWEEN
-        screen = Screen([self._needed(rule, cut) for rule in self.rules], self._encoding)
+        screen = Screen([self.needed(rule) for rule in self.rules], self._encoding)
         return screen if screen.helps else None
 
-    def _needed(self, rule: Pattern, cut: Cut) -> Need | None:
+    @property
+    def cut(self) -> Cut:
+        """Where a date may have stood that was cut out."""
+        if self.dates.takes_now:
+            return Cut.NOWHERE
+        return Cut.BETWEEN if self.dates.stand_between_words else Cut.ANYWHERE
+
+    def needed(self, rule: Pattern) -> Need | None:
         """What stands in any line that `rule` matches, behind the prefix."""
+        cut = self.cut
         need = required(rule.regex, cut)
         if self.prefix is None:
             return need
@@ -164,7 +167,7 @@ class Filter:
         found = []
         for offset, data, rules in candidates:
             line = self._decode(data[:LONGEST_LINE])
-            text, when, _ = self._without_date(path, line, now)
+            text, when, _ = self.without_date(path, line, now)
             some = self._rules.every if rules is None else rules
             failure = self._rules.failure(path, offset, line, text, when, some)
             if failure is not None:
@@ -289,7 +292,7 @@ class Filter:
         decode, find, last_dates = self._decode, self.dates.find, self._last_dates
         cut = 0
         known = {} if block.found is None else block.found.read_by(self._way)
-        # What `_without_date` does; a call more would cost as much as it does.
+        # What `without_date` does; a call more would cost as much as it does.
         for start, end, mask in places:
             if start in known:
                 line, text, cut, when = known[start]
@@ -334,7 +337,7 @@ class Filter:
             end = start - 1
         return None
 
-    def _without_date(self, path: str, line: str, now: float) -> tuple[str, float, DateHit | None]:
+    def without_date(self, path: str, line: str, now: float) -> tuple[str, float, DateHit | None]:
         """`line` without its date, its moment, and where the date stood."""
         if self.dates.takes_now:
             return line, now, None
@@ -344,6 +347,14 @@ class Filter:
             moment = self._last_dates[path] = _not_ahead(hit.moment, now)
             return text, moment, hit
         return text, self._loan(path, now), hit
+
+    def last_date(self, path: str) -> float | None:
+        """The newest date in the lines of `path` read so far, which those without one may have."""
+        return self._last_dates.get(path)
+
+    def note_date(self, path: str, moment: float, now: float) -> None:
+        """Take note of a date in lines of `path` that were read elsewhere."""
+        self._last_dates[path] = _not_ahead(moment, now)
 
     def _loan(self, path: str, now: float) -> float:
         """The moment of a line of `path` without a date."""
@@ -356,8 +367,28 @@ class Filter:
         line = line[:LONGEST_LINE]
         if when is not None:
             return self._verdict(path, line, line, _not_ahead(when, now))
-        text, moment, date = self._without_date(path, line, now)
+        text, moment, date = self.without_date(path, line, now)
         return self._verdict(path, line, text, moment, date)
+
+    def matches(self, text: str, some: Iterable[int]) -> bool:
+        """Whether one of `some` failregexes matches a line that is `text` without its date."""
+        begun = self._rules.begin(text)
+        return begun is not None and self._rules.match(begun, some) is not None
+
+    def verdict(
+        self, line: str, text: str, when: float, date: DateHit | None, some: Sequence[int]
+    ) -> Verdict:
+        """All about one line by itself, but what it names; no other failregex than `some` matches it."""
+        rules = self._rules
+        begun = rules.begin(text)
+        match = None if begun is None else rules.match(begun, some)
+        if match is None:
+            return Verdict(text, when, date)
+        first, content = match.rule, match.begun.content
+        matching = tuple(n for n in some if n == first or self.rules[n].search(content) is not None)
+        ignored_by = rules.ignoring(text, match)
+        failure = rules.told(match, (line,), when, "", -1) if ignored_by < 0 else None
+        return Verdict(content, when, date, first, matching, ignored_by, failure)
 
     def _verdict(
         self, path: str, line: str, text: str, when: float, date: DateHit | None = None

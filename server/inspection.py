@@ -24,6 +24,7 @@ from server.draft import edit, message_of, told
 from server.filter import Filter
 from server.pattern import Pattern
 from server.records import Ban
+from server.slow import slow_rules
 
 _EXAMPLE = 60  # characters of a line that shows what a regex does
 # Work is worth a word if it grows with the cube of a line's length, or with its square and lines of
@@ -39,7 +40,7 @@ class Finding:
     """Something to tell about a jail ("" for the daemon's own options).
 
     An "error" is what a start or reload refuses; a "warning" may be meant so.  `kind` is "regex",
-    "value", "action", "tag" or "tool".
+    "slow", "value", "action", "tag" or "tool".
     """
 
     level: str
@@ -137,6 +138,9 @@ def _of_filter(conf: JailConf) -> Iterator[Finding]:
             which = named(option, number, conf.origins)
             text = f"[{conf.name}] {which} {found.what}. {found.advice}"
             yield Finding("warning", "regex", conf.name, text)
+    for slow in slow_rules(conf):
+        text = f"[{conf.name}] {slow.rule_name} is slow: {slow.what}. {slow.advice}"
+        yield Finding("warning", "slow", conf.name, text)
 
 
 def _of_work(conf: JailConf) -> Iterator[Finding]:

@@ -15,10 +15,11 @@ from re import Match
 from typing import Any, cast
 
 from common.options import JailConf
-from server.literals import Cut, required
 from server.pattern import Pattern, id_of
+from server.slow import slow_rules
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
+PREFIX = -1  # the rule of a finding in the prefregex
 
 _PARSER, _COMPILER = import_module("re._parser"), import_module("re._compiler")
 _MANY = 10  # a repeat that may be longer is as good as endless
@@ -38,8 +39,8 @@ Chars = frozenset[int]
 class Finding:
     """Something in one regex of a filter.
 
-    `rule` is its index among the failregexes, -1 for the prefregex.  `kind` is a short name of what
-    was found; `example` a line that shows it, where there is one.
+    `rule` is its index among the failregexes, -1 for the prefregex, -2 for all of them.  `kind` is a
+    short name of what was found; `example` a line that shows it, where there is one.
     """
 
     rule: int
@@ -50,33 +51,16 @@ class Finding:
     example: str = ""
 
 
-def findings(conf: JailConf, has_literal: Callable[[Pattern], bool] | None = None) -> list[Finding]:
-    """All there is to say of the filter that `conf` describes.  Raises RegexError."""
-    has_literal = has_literal or _has_literal
+def findings(conf: JailConf) -> list[Finding]:
+    """All there is to say of the filter that `conf` describes.  Raises RegexError, LookupError."""
     found: list[Finding] = []
     is_multiline = conf.max_lines > 1
-    prefix = Pattern(conf.prefregex, is_multiline=is_multiline) if conf.prefregex else None
-    if prefix is not None:
-        found += _of_pattern(-1, prefix)
-    is_known = prefix is not None and has_literal(prefix)
+    if conf.prefregex:
+        found += _of_pattern(-1, Pattern(conf.prefregex, is_multiline=is_multiline))
     for rule, text in enumerate(conf.failregex):
-        pattern = Pattern(text, is_multiline=is_multiline)
-        found += _of_pattern(rule, pattern)
-        if not is_known and not has_literal(pattern):
-            found.append(
-                Finding(
-                    rule,
-                    "no literal",
-                    NOTE,
-                    "no text of 3 characters or more stands in every line that it matches",
-                    "Each line of the log has to be tried; write out a word of the message.",
-                )
-            )
-    return found
-
-
-def _has_literal(pattern: Pattern) -> bool:
-    return required(pattern.regex, Cut.BETWEEN) is not None
+        found += _of_pattern(rule, Pattern(text, is_multiline=is_multiline))
+    found += (Finding(one.rule, one.kind, NOTE, one.what, one.advice) for one in slow_rules(conf))
+    return sorted(found, key=lambda one: one.rule)
 
 
 def _of_pattern(rule: int, pattern: Pattern) -> list[Finding]:

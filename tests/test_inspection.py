@@ -42,7 +42,9 @@ def an_action(**properties):
 
 
 def test_a_good_jail_has_nothing_to_tell():
-    jail = a_jail(["addfailregex", "^no <HOST>$"], ["maxretry", 3], ["logencoding", "auto"])
+    jail = a_jail(
+        ["addfailregex", "^knock refused for <HOST>$"], ["maxretry", 3], ["logencoding", "auto"]
+    )
 
     assert told(["set", "loglevel", "INFO"], *jail) == []
 
@@ -69,6 +71,14 @@ def test_a_mistake_is_told_with_its_jail_and_option(words, kind, text):
 
     assert (found.level, found.kind, found.jail) == ("error", kind, "door")
     assert found.text.startswith(text)
+
+
+def test_a_slow_rule_is_a_warning_with_the_reason():
+    slow = a_jail(["addfailregex", r"^\S+ <HOST>$"])
+    (found,) = [one for one in findings(*slow) if one.kind == "slow"]
+
+    assert (found.level, found.jail) == ("warning", "door")
+    assert found.text.startswith("[door] failregex 1 is slow: each line of the log is tried")
 
 
 def test_a_mistake_in_the_daemon_s_options_concerns_no_jail():

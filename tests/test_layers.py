@@ -20,7 +20,7 @@ LAYERS = {
         records
         charsets automaton ambiguity budget
         zones datestyles dates seek pattern conversation rules
-        literals screen aside lint filter ignore
+        literals screen aside filter slow lint ignore
         packing counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles caller runner enforcer announce
         draft inspection plan handlers standing transmitter
@@ -32,8 +32,8 @@ LAYERS = {
         | connection launch main
         """,
     "tryout": """
-        arguments subject faults tally report
-        | main
+        arguments subject faults unpack tally trial report job
+        | progress logs crew main
         """,
 }
 # Whose modules a package may use besides its own.
@@ -78,6 +78,7 @@ ALLOWED = {
     ("server.literals", "importlib"): "the parser of regexes, as below",
     ("server.automaton", "importlib"): "the parser of regexes, as below",
     ("server.lint", "importlib"): "the parser of regexes, as above",
+    ("server.slow", "importlib"): "the parser of regexes, as above",
     ("tryout.faults", "pathlib"): "the type of an argument",
     ("server.runner", "logging"): "names of levels; logs nothing",
     (

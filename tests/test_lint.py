@@ -107,12 +107,6 @@ def test_a_finding_names_its_rule_and_what_to_do():
     assert "^" in only.advice
 
 
-def test_whether_there_is_a_literal_can_be_asked_of_others():
-    conf = JailConf(name="x", failregex=(r"^refused <ADDR>$",))
-
-    assert ["no literal"] == [one.kind for one in findings(conf, lambda pattern: False)]
-
-
 # Each was looked at: what is found there does no harm, for the reason told.
 ACCEPTED = {
     # JSON escapes the quotes of what a client writes

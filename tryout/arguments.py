@@ -83,7 +83,12 @@ def parser() -> argparse.ArgumentParser:
     add("--print-all-ignored", dest="all_ignored", action="store_true", help="print all lines that are ignored")  # fmt: skip
     add("--print-no-missed", dest="no_missed", action="store_true", help="print no lines that do not match")  # fmt: skip
     add("--print-no-ignored", dest="no_ignored", action="store_true", help="print no lines that are ignored")  # fmt: skip
-    add("-l", "--log-level", default="critical", help="how much of the work is logged")
+    add(
+        "-l",
+        "--log-level",
+        default="critical",
+        help="which messages about the work go to standard error: critical, error, warning (slow rules), notice, info (how it was read), debug",
+    )
     add("-n", "--full-traceback", dest="full_traceback", action="store_true", help="show where in the program an unforeseen error came up")  # fmt: skip
     add("-t", "--log-traceback", action="store_true", help="taken, and without effect")
     add("--jail", help="the limits of this jail, for --verdict; also the filter, if none is given")

@@ -16,7 +16,8 @@ from client.stream import read_one_filter
 from common.errors import Fail2banError
 from common.options import Config
 from server import draft
-from server.lint import NOTE, WARNING, findings
+from server.lint import NOTE, PREFIX, WARNING, findings
+from server.slow import WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,15 @@ def found_in(name: str, confdir: Path) -> list[Fault]:
         return [Fault("error", f"{name}: error: {error}")]
     told = [Fault(WARNING, str(one)) for one in (*found.problems, *problems)]
     for one in every:
-        key = "prefregex" if one.rule < 0 else "failregex"
+        key = "prefregex" if one.rule == PREFIX else "failregex"
+        if one.rule == WHOLE:
+            key = "maxlines" if "maxlines" in found.options else "Definition"
         value = found.options.get(key)
         where = value.where if value and value.where else name
-        rule = key if one.rule < 0 else f"{key} {one.rule + 1}"
-        regex = conf.prefregex if one.rule < 0 else conf.failregex[one.rule]
-        more = (regex, one.advice, *((f"such as: {one.example}",) if one.example else ()))
+        rule = f"{key} {one.rule + 1}" if one.rule >= 0 else key
+        regex = conf.failregex[one.rule] if one.rule >= 0 else conf.prefregex
+        regexes = (regex,) if one.rule != WHOLE else ()
+        more = (*regexes, one.advice, *((f"such as: {one.example}",) if one.example else ()))
         told.append(Fault(one.severity, f"{where}: {rule}: {one.severity}: {one.what}", more))
     return told
 

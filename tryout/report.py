@@ -15,7 +15,7 @@ from server.jail import Jail
 from server.records import Enforce, Failure
 from tryout.arguments import Arguments
 from tryout.subject import Subject
-from tryout.tally import IGNORED, MATCHED, MISSED, Judged, Tally
+from tryout.tally import IGNORED, MATCHED, MISSED, Hit, Tally
 
 
 def date_of(moment: float) -> str:
@@ -103,7 +103,7 @@ def _rows(regexes: Sequence[str], counts: Any) -> list[tuple[int, int, str]]:
 
 
 def _titled(
-    title: str, rows: list[tuple[int, int, str]], given: Arguments, hits: dict[int, list[Judged]]
+    title: str, rows: list[tuple[int, int, str]], given: Arguments, hits: dict[int, list[Hit]]
 ) -> Iterator[str]:
     yield f"{title}: {sum(count for _, count, _ in rows)} total"
     shown = [row for row in rows if row[1] or given.verbosity]
@@ -112,10 +112,8 @@ def _titled(
         for number, count, regex in shown:
             yield f"|  {number + 1:2}) [{count}] {regex}"
             if given.verbosity:
-                for judged in hits.get(number, ()):
-                    failure = judged.verdict.failure
-                    who = failure.host if failure else "-"
-                    yield f"|      {who}  {date_of(judged.verdict.when)}"
+                for hit in hits.get(number, ()):
+                    yield f"|      {hit.who}  {date_of(hit.when)}"
         yield "`-"
     yield ""
 
@@ -126,68 +124,61 @@ def _lines(fate: str, tally: Tally, prints_all: bool, shows_dates: bool) -> Iter
         yield f"{title} line(s): too many to print.  Use --print-all-{fate} to print all {count} lines"
         return
     yield f"|- {title} line(s):"
-    for judged in tally.kept[fate]:
-        hit = judged.verdict.date
-        date = judged.line[hit.start : hit.end] if hit else "no date"
-        yield f"|  {judged.line}" + (f"  [{date}]" if shows_dates else "")
+    for line, date in tally.kept[fate]:
+        yield f"|  {line}" + (f"  [{'no date' if date is None else date}]" if shows_dates else "")
     yield "`-"
 
 
 # -- --out -----------------------------------------------------------------------------------------
 
 _TAG = re.compile(r"<([\w/-]+)>")
+# What is printed of a line and the failure that it made known.
+Printer = Callable[[str, Failure], str]
 
 
-def printer(form: str) -> Callable[[Judged], str]:
+def printer(form: str) -> Printer:
     """What prints a failure as `--out` says; CommandError for a form that is none."""
     if form in _FORMS:
         return _FORMS[form]
     if _TAG.search(form):
-        return lambda judged: _TAG.sub(lambda tag: _tag(judged, tag[1]), form)
+        return lambda line, failure: _TAG.sub(lambda tag: _tag(line, failure, tag[1]), form)
     raise CommandError(
         f"--out {form!r} is no form; there are {', '.join(_FORMS)}, stats, and texts with <tags>"
     )
 
 
-def _failure(judged: Judged) -> Failure:
-    assert judged.verdict.failure is not None
-    return judged.verdict.failure
-
-
-def _field(name: str) -> Callable[[Judged], str]:
-    def show(judged: Judged) -> str:
-        value = _failure(judged).fields.get(name)
+def _field(name: str) -> Printer:
+    def show(line: str, failure: Failure) -> str:
+        value = failure.fields.get(name)
         return "" if value is None else str(value)
 
     return show
 
 
-def _row(judged: Judged) -> str:
-    failure = _failure(judged)
+def _row(line: str, failure: Failure) -> str:
     fields = {**failure.fields, "matches": list(failure.lines)}
     return f"[{failure.host!r}, {failure.when!r}, {fields!r}],"
 
 
-_FORMS: dict[str, Callable[[Judged], str]] = {
-    "id": lambda judged: _failure(judged).host,
-    "fid": lambda judged: _failure(judged).host,
-    "ip": lambda judged: _failure(judged).host,
-    "raw-ids": lambda judged: _failure(judged).host,
-    "host": lambda judged: _failure(judged).host,
+_FORMS: dict[str, Printer] = {
+    "id": lambda line, failure: failure.host,
+    "fid": lambda line, failure: failure.host,
+    "ip": lambda line, failure: failure.host,
+    "raw-ids": lambda line, failure: failure.host,
+    "host": lambda line, failure: failure.host,
     "ip4": _field("ip4"),
     "ip6": _field("ip6"),
     "dns": _field("dns"),
     "user": _field("user"),
     "row": _row,
-    "msg": lambda judged: judged.line,
-    "matches": lambda judged: "\n".join(_failure(judged).lines),
+    "msg": lambda line, failure: line,
+    "matches": lambda line, failure: "\n".join(failure.lines),
 }
 
 
-def _tag(judged: Judged, name: str) -> str:
-    failure = _failure(judged)
+def _tag(line: str, failure: Failure, name: str) -> str:
     if name in _FORMS:
-        return _FORMS[name](judged)
+        return _FORMS[name](line, failure)
     if name == "time":
         return f"{failure.when:.0f}"
     if name == "failures":
@@ -200,14 +191,11 @@ def _tag(judged: Judged, name: str) -> str:
 # -- --verdict -------------------------------------------------------------------------------------
 
 
-def verdicts(conf: JailConf, judged: Iterable[Judged]) -> Iterator[str]:
+def verdicts(conf: JailConf, failures: Iterable[Failure]) -> Iterator[str]:
     """Who would have been banned, and when, by the limits of `conf` and the log's own clock."""
     jail = Jail(conf)
     bans = 0
-    for one in judged:
-        failure = one.verdict.failure
-        if failure is None:
-            continue
+    for failure in failures:
         jail.on_time(failure.when)
         for said in jail.on_failure(failure, failure.when):
             if isinstance(said, Enforce):
