@@ -25,7 +25,7 @@ def slow(*failregex, **options):
         (r"^(?:refused )?<ADDR>$", "'refused ', stands in a part that may be missing"),
         (r"^(?:refused|\w+) <ADDR>$", "only in alternatives, such as 'refused'"),
         (
-            rf"^(?:{'|'.join(f'{chr(97 + n % 26)}{chr(97 + n // 26)}xyz' for n in range(60))}) <ADDR>$",
+            rf"^(?:{'|'.join(f'{chr(97 + n % 26)}{chr(97 + n // 26)}xyz' for n in range(300))}) <ADDR>$",
             "these are too many",
         ),
         (r'^<ADDR> "GET \S+ HTTP/1\.1"$', "stands in nearly every line"),
@@ -40,7 +40,7 @@ def test_the_reason_is_told(regex, reason):
 
 def test_a_date_that_may_stand_anywhere_splits_texts():
     assert [] == slow(r"^door <ADDR>$")
-    (one,) = slow(r"^door <ADDR>$", date_pattern="%d/%m/%Y")
+    (one,) = slow(r"^door <ADDR>$", date_pattern="at%H:%M")
 
     assert "amid its text" in one.what
 
@@ -59,10 +59,6 @@ def test_what_a_prefregex_needs_each_failregex_does():
     assert [] == slow(r"^\S+ <ADDR>$", prefregex="^service: <F-CONTENT>.+</F-CONTENT>$")
 
 
-# None of their rules needs a text that is rare: what they look for are many words, or a status.
-ACCEPTED = {"apache-badbots", "nginx-bad-request", "php-url-fopen", "traefik-auth"}
-
-
 @pytest.mark.parametrize("name", STOCK)
-def test_the_stock_filters_are_quick_but_for_a_few(name):
-    assert bool(slow_rules(conf_of(name))) == (name in ACCEPTED)
+def test_the_stock_filters_are_quick(name):
+    assert [] == slow_rules(conf_of(name))
