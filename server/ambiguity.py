@@ -21,8 +21,8 @@ from typing import Any
 from server.automaton import BEGIN_LINE, PARSER, PLAIN, REPEATS, Automaton, TooHard
 from server.charsets import ALL, LINE_FEED, one_of
 
-# So many steps are cheap: some hundredths of a second, however the line was made.
-CHEAP = 2_000_000
+# So many steps are cheap: a hundredth of a second or two, however the line was made.
+CHEAP = 125_000
 # Of texts longer than this nothing is said.
 LONGEST = 1 << 20
 

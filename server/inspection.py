@@ -31,7 +31,7 @@ _EXAMPLE = 60  # characters of a line that shows what a regex does
 # a usual length may be dear.
 _STEEP = 3
 _WORTH_A_WORD = 2
-_USUAL_LENGTH = 1000
+_USUAL_LENGTH = 250
 _MISTAKES = (Fail2banError, ValueError, TypeError, LookupError)
 
 
