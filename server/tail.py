@@ -47,6 +47,7 @@ GRACE = 300.0  # how long an older file stays quiet before it is let go
 ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
 TELLING = 10.0  # seconds between two words of how far a jail is that is catching up
+_KEPT = 4  # blocks of a file that is being caught up with
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
 
@@ -91,6 +92,8 @@ class Tail:
         self._older: list[Generation] = []
         self._current: Generation | None = None
         self._pause = _FIRST_PAUSE
+        # The last blocks: device, inode, offset; what was read, and found in it.
+        self._recent: dict[tuple[int, int, int], tuple[Piece, Found | None]] = {}
         self._joint: tuple[tuple[Hashable, ...], JointScreen] | None = None
 
     # -- who follows -----------------------------------------------------------------------------
@@ -275,6 +278,7 @@ class Tail:
             self._older.insert(self._index(generation), older)
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
+        self._recent.clear()
         generation.cursors = {
             jail: Cursor(must_tell=cursor.is_moved) for jail, cursor in cursors.items()
         }
@@ -463,6 +467,8 @@ class Tail:
             except OSError as error:
                 self._read_problem = self._fail(generation, error)
                 self._say(self._read_problem)
+        if not is_more:
+            self._recent.clear()
         return is_more
 
     def _tell_progress(self, generation: Generation, now: float) -> None:
@@ -494,9 +500,16 @@ class Tail:
 
     def _serve(self, generation: Generation, at: int, jails: list[str], behind: set[str]) -> bool:
         """Read once at `at` for all `jails`; whether there is more."""
-        piece = self._piece(generation, at, [generation.cursors[jail] for jail in jails])
+        place = (*generation.source.identity, at)
+        cursors = [generation.cursors[jail] for jail in jails]
+        is_plain = not any(cursor.is_inside or cursor.searched for cursor in cursors)
+        if is_plain and place in self._recent:
+            piece, found = self._recent[place]
+        else:
+            piece = self._piece(generation, at, cursors)
+            found = self._found(piece.data)
+        self._keep(place, piece, found)
         self._read_problem = ""
-        found = self._found(piece.data, jails)
         for jail in jails:
             cursor = generation.cursors[jail]
             is_due = piece.length > 0 or cursor.must_tell
@@ -507,11 +520,20 @@ class Tail:
                 cursor.seen = generation.source.size
         return piece.is_more
 
-    def _found(self, data: bytes, jails: list[str]) -> Found | None:
-        """What the screens of `jails` find in `data`, searched once; None for a jail alone."""
-        if len(jails) < 2 or not data:
+    def _keep(self, place: tuple[int, int, int], piece: Piece, found: Found | None) -> None:
+        """Keep a block for jails that are a little behind the others, while there is more to read."""
+        self._recent.pop(place, None)
+        if not piece.is_more or len(self._members) < 2:
+            return
+        self._recent[place] = piece, found
+        if len(self._recent) > _KEPT:
+            del self._recent[next(iter(self._recent))]
+
+    def _found(self, data: bytes) -> Found | None:
+        """What the screens of all jails find in `data`, searched once; None for a jail alone."""
+        if len(self._members) < 2 or not data:
             return None
-        screens = [self._members[jail].inbox.screen for jail in jails]
+        screens = [member.inbox.screen for member in self._members.values()]
         some = [one for one in screens if one is not None and not one.asks_for_every_line]
         if len(some) < 2:
             return None
@@ -700,6 +722,7 @@ class Tail:
         for jail in list(generation.cursors):
             self._withdraw(jail, generation)
         generation.source.close()
+        self._recent.clear()
         self._older = [one for one in self._older if one is not generation]
         if self._current is generation:
             self._current = None

@@ -1266,3 +1266,29 @@ TestAnyRotation.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_a_jail_that_is_a_little_behind_gets_what_was_read_for_the_others(tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"a line of the log\n" * (3 * BLOCK // 18))
+    tail, quick, slow = Tail(str(log)), [], []
+    has_room = True
+
+    def take(block):
+        if has_room:
+            slow.append(block)
+        return has_room
+
+    inbox = Inbox("slow", take)
+    tail.add(Inbox("quick", lambda block: quick.append(block) or True))
+    tail.add(inbox)
+    tail.check(0)
+    has_room = False
+    tail.read(0)
+    has_room, inbox.is_full = True, False
+    while tail.read(0):
+        pass
+
+    assert [block.data for block in slow] == [block.data for block in quick]
+    assert b"".join(block.data for block in quick) == log.read_bytes()
+    assert tail.reads == len(quick) + 1  # the last one, which may have grown, is read for each
