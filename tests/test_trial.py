@@ -156,6 +156,16 @@ def test_generated_logs_give_what_each_line_gives(name, share):
     is_alike(conf_of(name), generated(name, share, 2000))
 
 
+def test_lines_set_aside_are_known_behind_a_long_line_and_a_hole():
+    sshd = (CAPTURED / "sshd.log").read_bytes().splitlines(keepends=True)
+    odd = (b"\0" * 50 + b"# a hole\n", b"x" * 70_000 + b"\n")
+    lines = [each for line in sshd[:400] for each in (line, random.Random(line).choice(odd))]
+    conf = conf_of("sshd")
+
+    by_line = printed_by_itself(conf, b"".join(lines))
+    assert by_line and by_line == printed(conf, in_blocks(b"".join(lines)))
+
+
 # -- several processes ---------------------------------------------------------------------------------
 
 
@@ -278,3 +288,18 @@ def test_a_process_that_dies_is_noticed(tmp_path, monkeypatch):
 
     with pytest.raises(Apart):
         shared(job, log)
+
+
+def test_a_rule_that_one_process_sets_aside_is_tried_by_one_process(tmp_path):
+    """The others cannot know of it."""
+    log = tmp_path / "log"
+    log.write_bytes(generated("sshd", 0.01, 6000))
+    job = Counting(conf_of("sshd"), NOW, True, 20)
+    watched = job.trial.filter.rules[0].watched
+
+    def settle():
+        watched.problem = "takes more than 0.5 s for one line"
+
+    with pytest.raises(Apart), log.open("rb") as file:
+        places = cuts(file.fileno(), 0, log.stat().st_size, 50_000)
+        work_off(job, file.fileno(), places, 3, lambda size, lines: None, settle)
