@@ -176,10 +176,9 @@ def moments(lines, max_retry=MAX_RETRY, prefix="", rules=(RULE,)):
         for said in jail.on_failure(failure, now):
             if isinstance(said, Enforce):
                 known.bans[said.ban.host] = said.ban.matches
-        known.failures[failure.host] = tuple(
-            line for f in jail.failures.of(failure.host) for line in f.lines
-        )
-        if not known.failures[failure.host]:
+        # The jail keeps but the last lines of each host in memory; the database keeps them all.
+        known.failures[failure.host] = (*known.failures.get(failure.host, ()), *failure.lines)
+        if failure.host not in jail.failures:
             del known.failures[failure.host]
         yield known
 
