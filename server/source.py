@@ -467,7 +467,8 @@ def open_copies_since(path: str, position: Position, current: Source, limit: int
     for source in [_open_quietly(other) for other in reversed(paths)]:
         if source is None:
             continue
-        if _name_of(source) in known or source.is_copy_of(current) or len(found) == limit:
+        is_copy = not source.fingerprint or source.is_copy_of(current)
+        if is_copy or _name_of(source) in known or len(found) == limit:
             source.close()
         else:
             found.append(source)
@@ -492,8 +493,13 @@ def last_before(path: str, source: Source, length: int) -> bytes:
     return b""
 
 
-def open_rotated_since(path: str, older: Source, limit: int) -> list[Source]:
-    """What stood at `path` after `older` and does no longer, in the order of their last lines."""
+def open_rotated_since(
+    path: str, older: Source, limit: int, current: Source | None = None
+) -> list[Source]:
+    """What stood at `path` after `older` and does no longer, in the order of their last lines.
+
+    A copy of `current`, which stands there now, is none of them: it is to be truncated soon.
+    """
     original, since = Path(path).name, os.fstat(older.fileno()).st_mtime_ns
     paths = [
         other
@@ -505,9 +511,13 @@ def open_rotated_since(path: str, older: Source, limit: int) -> list[Source]:
     opened = [_open_quietly(other) for other in reversed(paths[:limit])]
     found = []
     for source in opened:
-        if source is not None and source.is_copy_of(older):
+        if source is None:
+            continue
+        # Without a whole line it is a copy that is being made, or has nothing to tell.
+        is_copy = current is not None and source.is_copy_of(current)
+        if not source.fingerprint or is_copy or source.is_copy_of(older):
             source.close()
-        elif source is not None:
+        else:
             found.append(source)
     return found
 

@@ -219,7 +219,8 @@ class Tail:
         if not self._older or self._is_globbed:
             return
         last = self._older[-1]
-        for source in open_rotated_since(self.path, last.source, OLDER - 1):
+        current = self._current.source if self._current else None
+        for source in open_rotated_since(self.path, last.source, OLDER - 1, current):
             if any(one.source.identity == source.identity for one in self._generations):
                 source.close()
                 continue
@@ -268,14 +269,16 @@ class Tail:
         log.info("%s was truncated", self.path)
         marks = [(cursor.offset, cursor.mark) for cursor in cursors.values()]
         copy = open_copy(self.path, source.fingerprint, *min(marks)) if marks else None
-        if copy is not None and self._find(copy.identity):
-            copy.close()
-            copy = None
         if copy is not None:
-            older = Generation(copy, now, now, is_copy=True)
+            older = self._find(copy.identity)
+            if older is None:
+                older = Generation(copy, now, now, is_copy=True)
+                self._older.insert(self._index(generation), older)
+            else:  # some jails read it already, for what stood there before
+                copy.close()
             for jail, cursor in cursors.items():
-                self._place(jail, older, min(cursor.offset, copy.size))
-            self._older.insert(self._index(generation), older)
+                if jail not in older.cursors:
+                    self._place(jail, older, min(cursor.offset, older.source.size))
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
         self._recent.clear()
@@ -440,10 +443,10 @@ class Tail:
         """Read what stood at the path after `source` and does no longer."""
         if self._members[jail].is_globbed:  # then they are followed themselves
             return
-        here = self._current.source.identity if self._current else None
-        for one in open_rotated_since(self.path, source, OLDER - 1):
+        current = self._current.source if self._current else None
+        for one in open_rotated_since(self.path, source, OLDER - 1, current):
             generation = self._find(one.identity)
-            if generation is None and one.identity != here:
+            if generation is None and (current is None or one.identity != current.identity):
                 generation = Generation(one, now, now)
                 self._older.insert(self._rank(one), generation)
             else:

@@ -818,6 +818,31 @@ def test_a_jail_that_joins_late_reads_what_the_others_have_read_and_let_go(log):
     assert first.lines == ["one", "two", "three", "four"]
 
 
+@pytest.mark.parametrize("part", ["", "thr", "three\n", "three\nfour\n"])
+def test_a_jail_that_joins_while_a_copy_is_made_reads_each_line_once(log, part):
+    first, late = Jail("first"), Jail("late")
+    tail = follow(log, first, late)
+    look(tail)
+    tail.remove("late")
+    renamed(log, ".2")
+    os.utime(f"{log}.2", (1, 1))
+    log.write_text("three\n")
+    look(tail, 1)
+    append(log, "four\n")
+    copy = log.with_name("auth.log.1")
+    copy.write_text(part)
+    tail.add(late.inbox, late.position)
+    tail.check(2)
+
+    copy.write_text("three\nfour\n")
+    os.truncate(log, 0)
+    append(log, "five\n")
+    for second in range(3, 6):
+        look(tail, second)
+
+    assert first.lines == late.lines == ["one", "two", "three", "four", "five"]
+
+
 @pytest.fixture
 def empty(log, jail):
     """An empty log of which the jail knows the position, some earlier ones beside it."""
