@@ -199,10 +199,17 @@ def test_many_jails_may_start_ban_and_stop_at_once(world, action):
             list(pool.map(lambda enforcer: world.drive(task(enforcer)), jails))
 
     together(lambda enforcer: enforcer.carry_out(bans("192.0.2.1", "2001:db8::1")))
+    many = [f"192.0.2.{number}" for number in range(10, 50)]
+    together(lambda enforcer: enforcer.carry_out(bans(*many)))
+    together(lambda enforcer: enforcer.carry_out(lifts(*many[:20])))
+    held = [
+        sum(host in line for line in firewall.rules()) for host in (f" {many[0]}/", f" {many[-1]}/")
+    ]
     entrances = [line for line in firewall.rules() if "saddr" in line or "-j f2b-" in line]
     together(Enforcer.stop)
 
     assert 2 * len(jails) == len(entrances)
+    assert firewall.is_nft or [0, len(jails)] == held
     assert [] == world.notes
     assert firewall.is_clean()
 
