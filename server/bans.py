@@ -11,6 +11,10 @@ from common.address import Network, around, first_of, holds, is_single, place_of
 from server.networks import GROUP
 from server.records import Ban
 
+_STALE = (
+    1000  # ends that came to nothing are let be up to so many, beside as many as there are bans
+)
+
 
 class BanList:
     """The bans of one jail, each host once, in the order in which they began.
@@ -45,7 +49,10 @@ class BanList:
             self._file(ban.host)
         self._bans[ban.host] = ban
         if math.isfinite(ban.until):
-            heapq.heappush(self._ends, (ban.until, ban.host))
+            if len(self._ends) >= _STALE + 2 * len(self._bans):
+                self._order_ends()
+            else:
+                heapq.heappush(self._ends, (ban.until, ban.host))
 
     def take(self, host: str) -> Ban | None:
         """Take out and return the ban of `host`."""
@@ -70,6 +77,13 @@ class BanList:
         while self._ends and not self._is_end_of(self._ends[0][1], self._ends[0][0]):
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else math.inf
+
+    def _order_ends(self) -> None:
+        """Leave only ends that are still to come; else a long ban prolonged daily fills the memory."""
+        self._ends = [
+            (ban.until, host) for host, ban in self._bans.items() if math.isfinite(ban.until)
+        ]
+        heapq.heapify(self._ends)
 
     # -- networks ----------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import math
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,26 @@ def test_a_prolonged_ban_ends_at_its_new_end_only():
     assert bans.take_over(60) == []
     assert bans.next_end == 100
     assert [ban.host for ban in bans.take_over(100)] == [EVE]
+
+
+def test_bans_that_are_moved_for_ever_take_no_more_memory():
+    bans = BanList()
+    bans.put(a_ban(BOB, seconds=10**9))
+
+    def taken_by(moves):
+        tracemalloc.start()
+        for move in range(moves):
+            bans.put(a_ban(EVE, since=float(move)))
+            if move % 2:
+                bans.take(EVE)
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return taken
+
+    assert taken_by(30_001) < 500_000  # 120 bytes each, if all were kept, would be 3.6 MB
+
+    assert [EVE] == [ban.host for ban in bans.take_over(30_060.0)]
+    assert math.isclose(10**9, bans.next_end)
 
 
 def test_a_lifted_ban_is_not_over_a_second_time():
