@@ -16,7 +16,7 @@ _BANS = 30  # a round
 _AT_REST = 10.0  # seconds
 _SETTLED = 2.0
 _JAILS = 50
-_TEN = (
+TEN = (
     "sshd postfix dovecot nginx-botsearch nginx-http-auth apache-auth vsftpd proftpd exim recidive"
 ).split()
 _STAMP = "date +%s.%N"
@@ -95,7 +95,7 @@ def _start(surroundings: Surroundings) -> Trial:
 
 
 def _ten(surroundings: Surroundings) -> Trial:
-    ten = {name: jail(name, f"{{place}}/{name}.log") for name in _TEN}
+    ten = {name: jail(name, f"{{place}}/{name}.log") for name in TEN}
 
     def measured(who: Implementation) -> Values:
         with surroundings.server(who, ten) as (server, _):
