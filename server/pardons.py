@@ -46,12 +46,16 @@ class Pardons:
                 self.pardon(host, moment)
 
     def forgive(self, host: str, when: float) -> bool:
-        """Whether what `host` did at that moment counts no longer."""
-        if when < max(self._all, self._moments.get(host, -math.inf)):
+        """Whether what `host` did at that moment counts no longer.
+
+        Many logs know whole seconds only: of the second of the pardon itself nothing is forgiven, or
+        what comes after it would be, too.
+        """
+        if _is_before(when, max(self._all, self._moments.get(host, -math.inf))):
             return True
         place = place_of(host) if self._networks else None
         return place is not None and any(
-            when < moments.get(first_of(version, length, place[2]), -math.inf)
+            _is_before(when, moments.get(first_of(version, length, place[2]), -math.inf))
             for (version, length), moments in self._networks.items()
             if version == place[0] and length <= place[1]
         )
@@ -86,6 +90,11 @@ class Pardons:
             self._networks.get(place[:2], {}).pop(place[2], None)
             if not self._networks.get(place[:2], True):
                 del self._networks[place[:2]]
+
+
+def _is_before(when: float, moment: float) -> bool:
+    is_of_its_second = moment - when < 1 and when == when // 1
+    return when < moment and not is_of_its_second
 
 
 def _wide(host: str) -> Network | None:

@@ -12,6 +12,16 @@ def test_what_was_before_is_forgiven_and_what_comes_after_is_not():
     assert not pardons.forgive(BOB, 0)
 
 
+def test_a_date_in_whole_seconds_may_be_of_after_the_pardon_in_the_same_second():
+    pardons = Pardons()
+    pardons.pardon(EVE, 100.7)
+
+    assert pardons.forgive(EVE, 99)
+    assert not pardons.forgive(EVE, 100)
+    assert pardons.forgive(EVE, 100.5)
+    assert not pardons.forgive(EVE, 101)
+
+
 def test_a_network_is_forgiven_with_all_in_it():
     pardons = Pardons()
     pardons.pardon("2001:db8::/32", 100)
