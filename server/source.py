@@ -115,6 +115,11 @@ class Source:
             self.fingerprint = head
         return head == self.fingerprint
 
+    def _is_another(self) -> bool:
+        """Whether the first line, by which nothing stands that could be a mark, is another one."""
+        head = os.pread(self._fd, HEAD, 0)
+        return self.fingerprint != b"" and fingerprint(head) != self.fingerprint
+
     def start_over(self) -> None:
         """Forget what the first line was: it is to be another one."""
         self.fingerprint = b""
@@ -138,7 +143,7 @@ class Source:
         begin = offset + skip
         data = os.pread(self._fd, max(0, min(limit, self.size - begin)), begin)
         # Asked after the read: had the file been cut before or meanwhile, the mark would be gone.
-        if not self.has_mark(offset, mark):
+        if not self.has_mark(offset, mark) or (not offset and self._is_another()):
             raise Overwritten
         return data
 

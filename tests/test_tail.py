@@ -818,6 +818,24 @@ def test_a_jail_that_joins_late_reads_what_the_others_have_read_and_let_go(log):
     assert first.lines == ["one", "two", "three", "four"]
 
 
+def test_a_jail_at_the_head_notices_too_that_the_log_was_truncated_just_now(log):
+    first, late = Jail("first"), Jail("late")
+    append(log, "three\n")
+    tail = follow(log, first)
+    look(tail)
+    tail.add(late.inbox)
+    tail.check(1)
+    shutil.copy(log, f"{log}.1")
+    os.truncate(log, 0)
+    append(log, "four\n")
+
+    while tail.read(1):
+        pass
+    look(tail, 2)
+
+    assert first.lines == late.lines == ["one", "two", "three", "four"]
+
+
 @pytest.mark.parametrize("part", ["", "thr", "three\n", "three\nfour\n"])
 def test_a_jail_that_joins_while_a_copy_is_made_reads_each_line_once(log, part):
     first, late = Jail("first"), Jail("late")
