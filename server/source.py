@@ -8,6 +8,7 @@ it the records of who has read how far.  What to make of them is `tail`'s affair
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -18,11 +19,15 @@ from _blake2 import blake2b
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from server.records import LogBlock, Position
 from server.screen import Screen
 
 log = logging.getLogger("fail2ban.source")
+
+P = ParamSpec("P")
+T = TypeVar("T", "Source | None", "list[Source]")
 
 BLOCK = 1 << 20  # a block is never longer
 FAR = 16 << 20  # who has more than this to read is catching up
@@ -34,6 +39,8 @@ MARK = 128  # bytes before a cursor that must still stand there at the next read
 _BLANK = b"blank"  # begins what stands in a position for the first line where there is none
 _MOMENT, _NAME = 8, 8  # bytes there: when it was last written, and for each file beside it
 _NEIGHBOURS = 16  # rotated files that a position in such a file knows
+
+_LOOKS = 10  # at a directory that does not come to rest
 
 _NUMBER = re.compile(r"[-._]\d[-._\d]*")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".Z")
@@ -401,6 +408,34 @@ def beside(path: str) -> Iterator[tuple[str, os.stat_result]]:
     yield from sorted(found, key=lambda pair: -pair[1].st_mtime_ns)
 
 
+def _at_rest(find: Callable[P, T]) -> Callable[P, T]:
+    """Have `find` look again where files beside its first argument got other names meanwhile.
+
+    A rotation renames one after the other: who looks in its midst finds some twice and others never.
+    """
+
+    @functools.wraps(find)
+    def look(*words: P.args, **more: P.kwargs) -> T:
+        path = str(words[0])
+        before, tries = _names_beside(path), 0
+        while True:
+            found = find(*words, **more)
+            after, tries = _names_beside(path), tries + 1
+            if after == before or tries == _LOOKS:
+                return found
+            before = after
+            for source in found if isinstance(found, list) else [found]:
+                if source is not None:
+                    source.close()
+
+    return look
+
+
+def _names_beside(path: str) -> set[tuple[str, int]]:
+    return {(other, status.st_ino) for other, status in beside(path)}
+
+
+@_at_rest
 def open_renamed(path: str, position: Position) -> Source | None:
     """The file of `position` under another name in the directory of `path`."""
     for other, status in beside(path):
@@ -413,6 +448,7 @@ def open_renamed(path: str, position: Position) -> Source | None:
     return None
 
 
+@_at_rest
 def open_copy(path: str, first_line: bytes, offset: int, mark: bytes = b"") -> Source | None:
     """The newest copy, in the same directory, of what `path` held before it was truncated."""
     original = Path(path).name
@@ -453,6 +489,7 @@ def _is_blank(position: Position) -> bool:
     return not position.fingerprint or position.fingerprint.startswith(_BLANK)
 
 
+@_at_rest
 def open_copies_since(path: str, position: Position, current: Source, limit: int) -> list[Source]:
     """The copies made since of what `current` held later, which was blank at `position`."""
     if position.offset or not position.fingerprint.startswith(_BLANK):
@@ -498,6 +535,7 @@ def last_before(path: str, source: Source, length: int) -> bytes:
     return b""
 
 
+@_at_rest
 def open_rotated_since(
     path: str, older: Source, limit: int, current: Source | None = None
 ) -> list[Source]:

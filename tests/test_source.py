@@ -24,6 +24,7 @@ from server.source import (
     long_lines,
     open_copy,
     open_renamed,
+    open_rotated_since,
     whole_lines,
 )
 
@@ -160,3 +161,28 @@ def test_a_line_being_written_begins_after_the_last_line_feed(tmp_path):
             starts.append(source.last_line_start())
 
     assert starts == [0, 0, 4, 4]
+
+
+def test_who_looks_in_the_midst_of_a_rotation_looks_again(tmp_path, monkeypatch):
+    log, older = tmp_path / "log", tmp_path / "log.2"
+    for number, path in enumerate((older, tmp_path / "log.1", log)):
+        path.write_text(f"{number}\n")
+        os.utime(path, (number, number))
+    is_open = Source(str(older))
+    opened = Source.__init__
+
+    def rotate_first(source, path):
+        """Between the look at the directory and the opening all files get their next names."""
+        monkeypatch.setattr(Source, "__init__", opened)
+        older.rename(tmp_path / "log.3")
+        (tmp_path / "log.1").rename(older)
+        log.rename(tmp_path / "log.1")
+        log.touch()
+        opened(source, path)
+
+    monkeypatch.setattr(Source, "__init__", rotate_first)
+    found = open_rotated_since(str(log), is_open, 7)
+
+    assert [b"1\n", b"2\n"] == [source.bytes_at(0, 9) for source in found]
+    for source in (is_open, *found):
+        source.close()
