@@ -1,46 +1,45 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lines that tell nothing unless somebody fails in the same conversation: set aside until then.
+"""Lines that tell nothing unless somebody fails in the same conversation: left unread until then.
 
 In a busy log most lines of sshd say that all is well (`Accepted publickey …`).  What they say matters
-only if another line with the same id (`host sshd[123]: `) tells of a failure.  To find them by the
-number in that id costs little, to read them all much.  Knows no rule, no date and no encoding.
+only if another line with the same id (`host sshd[123]: `) tells of a failure.  So the last blocks are
+kept, and searched for the numbers in such ids.  Knows no rule, no date and no encoding.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-# So many of the last lines are kept; a conversation is over long before.
-KEPT_LINES = 4000
+# So many of the last bytes are kept at least; a conversation is over long before.
+KEPT = 1 << 20
 # Of so many conversations, or twice as many, it is known that somebody has failed in them.
 MOST_OPEN = 4000
 # Kinds of ids that are told apart, `sshd[…]: ` and `sshd-session[…]: `; a log has few.
 MOST_KINDS = 8
 _LONGEST_LEAD = 16
-# Small bundles become one when there are so many, so that few have to be asked.
-_MOST_BUNDLES = 16
-_SMALL = 500
+# Small blocks become one when there are so many, so that few have to be asked.
+_MOST_BLOCKS = 16
+_SMALL = 1 << 16
+# Up to so many ids are looked for one by one, which is quick; more of them in one pass.
+_FEW = 4
 
 _NUMBER = re.compile(rb"([^\s\d]*)(\d+)(\D{0,2})")
 
-# Where a line begins and ends in its block, and as bits the rules that may match it.
-Place = tuple[int, int, int]
 # The kind of an id, and the number in it.
 Token = tuple[int, bytes]
 
 
 class Kept(NamedTuple):
-    """A line that was set aside: in which file and where it stands, its bytes, the rules to try."""
+    """A line that is to be read now: in which file and where it stands, and its bytes."""
 
     path: str
     offset: int
     data: bytes
-    mask: int
 
 
 class _Kind(NamedTuple):
@@ -50,51 +49,62 @@ class _Kind(NamedTuple):
     tail: bytes
     regex: re.Pattern[bytes]
 
-    def id_of(self, number: bytes) -> bytes:
-        return self.lead + number + self.tail
-
 
 @dataclass(slots=True)
-class _Bundle:
-    """Lines in their order: the blocks that they come from, their bytes joined, the ids in them."""
+class _Block:
+    """Whole lines: their bytes, where in which file each part of them begins, the ids in them."""
 
-    parts: list[tuple[str, int, Sequence[Place]]]
     text: bytes
-    size: int
-    numbers: list[set[bytes]] = field(default_factory=list)  # a set for each kind of id
+    parts: list[tuple[int, str, int]]  # where in the text, path, offset there
+    # How often each number stands in it, for each kind of id.
+    numbers: list[Counter[bytes]] = field(default_factory=list)
 
     def learn(self, kinds: Sequence[_Kind]) -> None:
         for kind in kinds[len(self.numbers) :]:
-            self.numbers.append(set(kind.regex.findall(self.text)))
+            self.numbers.append(Counter(kind.regex.findall(self.text)))
 
-    def lines_with(self, id: bytes) -> Iterator[Kept]:
-        at = self.text.find(id)
-        while at >= 0:
-            end = self.text.find(b"\n", at)
-            end = len(self.text) if end < 0 else end
-            begin = self.text.rfind(b"\n", 0, at) + 1
-            yield self._line(self.text.count(b"\n", 0, at), self.text[begin:end])
-            at = self.text.find(id, end)
+    def lines_with(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[Kept]:
+        """The lines that hold an id of that kind with one of `numbers`."""
+        places = self._all_places if len(numbers) > _FEW else self._some_places
+        last = -1
+        for at in places(kind, numbers):
+            begin, end = self.text.rfind(b"\n", 0, at) + 1, self.text.find(b"\n", at)
+            if begin != last:
+                yield self._line(begin, len(self.text) if end < 0 else end)
+            last = begin
+
+    def _some_places(self, kind: _Kind, numbers: Iterable[bytes]) -> Iterator[int]:
+        for number in numbers:
+            id = kind.lead + number + kind.tail
+            at = self.text.find(id)
+            while at >= 0:
+                yield at
+                at = self.text.find(id, at + 1)
+
+    def _all_places(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[int]:
+        """The same, in one pass."""
+        return (found.start() for found in kind.regex.finditer(self.text) if found[1] in numbers)
 
     def __iter__(self) -> Iterator[Kept]:
-        return (self._line(number, data) for number, data in enumerate(self.text.split(b"\n")))
+        begin = 0
+        while begin < len(self.text):
+            end = self.text.find(b"\n", begin)
+            end = len(self.text) if end < 0 else end
+            yield self._line(begin, end)
+            begin = end + 1
 
-    def _line(self, number: int, data: bytes) -> Kept:
-        for path, start, places in self.parts:
-            if number < len(places):
-                begin, _, mask = places[number]
-                return Kept(path, start + begin, data, mask)
-            number -= len(places)
-        raise IndexError(number)
+    def _line(self, begin: int, end: int) -> Kept:
+        first, path, start = next(part for part in reversed(self.parts) if part[0] <= begin)
+        return Kept(path, start + begin - first, self.text[begin:end])
 
 
 class Aside:
-    """The lines that one filter has set aside, by the ids in them."""
+    """The last blocks that one filter has seen, to be searched by the ids in them."""
 
     def __init__(self) -> None:
         self._kinds: list[_Kind] = []
-        self._bundles: deque[_Bundle] = deque()
-        self._count = 0
+        self._blocks: deque[_Block] = deque()
+        self._size = 0
         self._open: dict[Token, None] = {}
 
     def token_of(self, id: bytes) -> Token | None:
@@ -114,25 +124,24 @@ class Aside:
         self._kinds.append(_Kind(lead, tail, regex))
         return len(self._kinds) - 1, number
 
-    def sort(
-        self, path: str, start: int, data: bytes, places: Sequence[Place], tokens: Iterable[Token]
-    ) -> list[Kept]:
-        """Set aside those lines of the block `data`, which begins at `start` of its file.
+    def sort(self, path: str, start: int, data: bytes, tokens: Collection[Token]) -> list[Kept]:
+        """Keep the block `data`, which begins at `start` of its file.
 
-        Return the lines to be read: of these and of earlier ones those of conversations in which
-        somebody now fails (`tokens`), of these also those of conversations where somebody has.
+        Return the lines to be read: of it and of earlier ones those of conversations in which
+        somebody now fails (`tokens`, one for each line that tells so), of it also those of
+        conversations where somebody has.  Those that tell so may be among them.
         """
-        fresh = self._bundle(path, start, data, places) if places else None
+        fresh = _Block(data, [(0, path, start)])
         called = []
         new = [token for token in dict.fromkeys(tokens) if token not in self._open]
-        for bundle in self._bundles if new else ():
-            bundle.learn(self._kinds)
-            called += self._called(bundle, new)
+        for block in self._blocks if new else ():
+            block.learn(self._kinds)
+            called += self._called(block, new, {})
         self._open.update(dict.fromkeys(new))
-        if fresh is not None:
-            if self._open:
-                fresh.learn(self._kinds)
-                called += self._called(fresh, self._among_open(fresh))
+        if self._open and data:
+            fresh.learn(self._kinds)
+            called += self._called(fresh, self._among_open(fresh), Counter(tokens))
+        if data:
             self._keep(fresh)
         if len(self._open) > 2 * MOST_OPEN:
             self._open = dict.fromkeys(islice(self._open, len(self._open) - MOST_OPEN, None))
@@ -140,9 +149,9 @@ class Aside:
 
     def take_all(self) -> list[Kept]:
         """All lines that are kept and were not read, in their order; none is kept any longer."""
-        kept = [line for bundle in self._bundles for line in bundle if not self._is_read(line.data)]
-        self._bundles.clear()
-        self._count = 0
+        kept = [line for block in self._blocks for line in block if not self._is_read(line.data)]
+        self._blocks.clear()
+        self._size = 0
         return kept
 
     def _is_read(self, line: bytes) -> bool:
@@ -152,40 +161,45 @@ class Aside:
             for number in kind.regex.findall(line)
         )
 
-    def _bundle(self, path: str, start: int, data: bytes, places: Sequence[Place]) -> _Bundle:
-        text = b"\n".join([data[begin:end] for begin, end, _ in places])
-        return _Bundle([(path, start, places)], text, len(places))
-
-    def _called(self, bundle: _Bundle, tokens: Iterable[Token]) -> list[Kept]:
+    def _called(
+        self, block: _Block, tokens: Iterable[Token], known: Mapping[Token, int]
+    ) -> list[Kept]:
+        """The lines of `block` with one of `tokens`, if there are more than those `known`."""
+        wanted: dict[int, set[bytes]] = {}
+        for token in tokens:
+            kind, number = token
+            if block.numbers[kind].get(number, 0) > known.get(token, 0):
+                wanted.setdefault(kind, set()).add(number)
         return [
             line
-            for kind, number in tokens
-            if number in bundle.numbers[kind]
-            for line in bundle.lines_with(self._kinds[kind].id_of(number))
+            for kind, numbers in wanted.items()
+            for line in block.lines_with(self._kinds[kind], numbers)
         ]
 
-    def _among_open(self, bundle: _Bundle) -> list[Token]:
-        """The tokens of `bundle` that are open, found from whichever side has fewer."""
-        if len(self._open) <= bundle.size:
+    def _among_open(self, block: _Block) -> list[Token]:
+        """The tokens of `block` that are open, found from whichever side has fewer."""
+        if len(self._open) <= sum(map(len, block.numbers)):
             return list(self._open)
-        tokens = [(kind, each) for kind, numbers in enumerate(bundle.numbers) for each in numbers]
+        tokens = [(kind, each) for kind, numbers in enumerate(block.numbers) for each in numbers]
         return [token for token in tokens if token in self._open]
 
-    def _keep(self, fresh: _Bundle) -> None:
-        self._bundles.append(fresh)
-        self._count += fresh.size
-        while self._count - self._bundles[0].size >= KEPT_LINES:
-            self._count -= self._bundles.popleft().size
-        if len(self._bundles) > _MOST_BUNDLES:
+    def _keep(self, fresh: _Block) -> None:
+        self._blocks.append(fresh)
+        self._size += len(fresh.text)
+        while self._size - len(self._blocks[0].text) >= KEPT:
+            self._size -= len(self._blocks.popleft().text)
+        if len(self._blocks) > _MOST_BLOCKS:
             self._join_small_ones()
 
     def _join_small_ones(self) -> None:
-        joined: deque[_Bundle] = deque()
-        for bundle in self._bundles:
-            if not joined or joined[-1].size + bundle.size > _SMALL:
-                joined.append(bundle)
+        joined: deque[_Block] = deque()
+        for block in self._blocks:
+            if not joined or len(joined[-1].text) + len(block.text) > _SMALL:
+                joined.append(block)
                 continue
             last = joined.pop()
-            text = last.text + b"\n" + bundle.text
-            joined.append(_Bundle(last.parts + bundle.parts, text, last.size + bundle.size))
-        self._bundles = joined
+            text = last.text if last.text.endswith(b"\n") else last.text + b"\n"
+            self._size += len(text) - len(last.text)
+            parts = [(at + len(text), path, start) for at, path, start in block.parts]
+            joined.append(_Block(text + block.text, last.parts + parts))
+        self._blocks = joined

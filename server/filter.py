@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from common.options import JailConf
-from server.aside import Aside, Kept, Place, Token
+from server.aside import Aside, Kept, Token
 from server.dates import DateDetector, DateHit
 from server.literals import Cut, Need, better, required
 from server.pattern import Pattern
 from server.records import Failure, JournalBlock, LogBlock
 from server.rules import Begun, Rules
-from server.screen import Screen, is_plain
+from server.screen import Place, Screen, is_plain
 
 # What follows in a longer line is not looked at: no service writes that much about a login, and a
 # regex's work grows with it.
@@ -110,10 +110,14 @@ class Filter:
         self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
         can_skip = conf.max_lines == 1 and is_plain(self._encoding)
         self._screen = self._screen_of() if has_screen and can_skip else None
-        # The rules, as bits, whose lines cannot be set aside.
-        self._telling = sum(1 << n for n in self._rules.every if not self._rules.is_mute(n))
-        has_talks = self._rules.has_key and self._rules.is_prefix_plain
-        self._aside = Aside() if self._screen is not None and has_talks else None
+        # The rules, as bits, whose lines are left unread unless somebody fails in their conversation.
+        self._mute = sum(1 << n for n in self._rules.every if self._rules.is_mute(n))
+        self._quick_screen = self._screen
+        self._aside: Aside | None = None
+        if self._screen is not None and self._rules.has_key and self._rules.is_prefix_plain:
+            quick = self._screen.without(self._mute)
+            if quick.helps and not quick.asks_for_every_line:
+                self._quick_screen, self._aside = quick, Aside()
 
     def _screen_of(self) -> Screen | None:
         """What tells by a line's bytes which rules may match it; None where nothing can."""
@@ -143,13 +147,18 @@ class Filter:
         """What tells which lines of a block are worth it; None where all are."""
         return self._screen
 
+    @property
+    def quick_screen(self) -> Screen | None:
+        """What `failures` looks for in a block first; of what that passes over it may want some."""
+        return self._quick_screen
+
     # -- blocks ------------------------------------------------------------------------------------
 
     def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
         """What failed in `block`, in its order."""
         if isinstance(block, LogBlock):
-            if self._screen is not None:
-                return self._screened(self._screen, block, now)
+            if self._quick_screen is not None:
+                return self._screened(self._quick_screen, block, now)
             return self.of_candidates(block.path, lines_of(block), now)
         found = []
         every = self._rules.every
@@ -208,22 +217,17 @@ class Filter:
         """What failed, where lines that are no failures in themselves are read only if need be."""
         path, data, offset = block.path, block.data, block.start.offset
         last = self._last_dates.get(path)
-        helpers: list[Place] = []
-        worthy: list[Place] = []
-        for place in places:
-            (worthy if place[2] & self._telling else helpers).append(place)
+        worthy = list(places)
         lines = self._begun(self._dated(block, begin, worthy, now))
-        tokens = []
-        for line in lines:
-            token = self._token_of(aside, line)
-            if token is None:  # from now on, all lines are read at once
-                self._aside = None
-                kept = aside.take_all()
-                kept += [Kept(path, offset + at, data[at:end], mask) for at, end, mask in helpers]
-                break
-            tokens.append(token)
-        else:
-            kept = aside.sort(path, offset, data, helpers, tokens)
+        tokens = [self._token_of(aside, line) for line in lines]
+        kept = aside.sort(
+            path, offset + begin, data[begin:] if begin else data, [each for each in tokens if each]
+        )
+        if None in tokens:  # from now on, all lines are read at once
+            self._aside, self._quick_screen = None, self._screen
+            kept += aside.take_all()
+        read = {offset + start for start, _, _ in worthy} if kept else frozenset[int]()
+        kept = [one for one in kept if one.path != path or one.offset not in read]
         if kept:
             lines += self._begun(self._of_kept(one, block, begin, last, now) for one in kept)
             lines.sort(key=lambda line: line.offset if line.path == path else -1)
@@ -259,7 +263,8 @@ class Filter:
         If it has no date of its own, what stands before it in its block tells its time, or the `last`
         date before that.
         """
-        path, offset, data, mask = kept
+        path, offset, data = kept
+        mask = self._mute
         line = self._decode(data[:LONGEST_LINE])
         hit = None if self.dates.takes_now else self.dates.find(line, now)
         text = line if hit is None else line[: hit.start] + line[hit.end :]

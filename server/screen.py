@@ -106,10 +106,17 @@ class Screen:
                 continue
             for expression in _expressions(need, encoding):
                 masks[expression] = masks.get(expression, 0) | 1 << rule
+        self._needs, self._encoding = tuple(needs), encoding
         self.size = len(needs)
         self.masks = masks
         self.signature = (frozenset(masks.items()), self._always, self.size)
         self._search = _Search(masks, is_quick)
+
+    def without(self, rules: int) -> Screen:
+        """A screen that does not look for those rules (as bits); their numbers stay."""
+        nothing: Need = frozenset()
+        needs = [nothing if rules >> n & 1 else need for n, need in enumerate(self._needs)]
+        return Screen(needs, self._encoding)
 
     @property
     def helps(self) -> bool:

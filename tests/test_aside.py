@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.options import JailConf
-from server.aside import KEPT_LINES, MOST_KINDS, MOST_OPEN, Aside
+from server.aside import KEPT, MOST_KINDS, MOST_OPEN, Aside
 from server.filter import LESSONS, Filter
 from server.records import LogBlock, Position
 
@@ -15,18 +15,15 @@ LOG = "/var/log/auth.log"
 NOW = 1_795_000_000.0
 
 
-def places_of(data, mask=1):
-    places, begin = [], 0
-    for line in data.splitlines(keepends=True):
-        places.append((begin, begin + len(line.rstrip(b"\n")), mask))
-        begin += len(line)
-    return places
-
-
 def sorted_in(aside, data, *ids, start=0):
-    """What is to be read once those of `ids` fail, `data` being a block of helpers."""
-    tokens = [aside.token_of(id) for id in ids]
-    return aside.sort(LOG, start, data, places_of(data), tokens)
+    """What is to be read once those of `ids` fail, `data` being the next block."""
+    return aside.sort(LOG, start, data, [aside.token_of(id) for id in ids])
+
+
+def lines_of(data, start):
+    for line in data.splitlines():
+        yield start, line
+        start += len(line) + 1
 
 
 def test_a_line_is_read_when_its_conversation_fails_later():
@@ -35,7 +32,7 @@ def test_a_line_is_read_when_its_conversation_fails_later():
     assert [] == sorted_in(aside, b"web sshd[1]: hello\nweb sshd[12]: hello\n", start=100)
     (kept,) = sorted_in(aside, b"", b"web sshd[12]: ")
 
-    assert (kept.path, kept.offset, kept.data, kept.mask) == (LOG, 119, b"web sshd[12]: hello", 1)
+    assert kept == (LOG, 119, b"web sshd[12]: hello")
 
 
 def test_a_line_is_read_at_once_where_somebody_has_failed():
@@ -85,13 +82,16 @@ def test_all_that_is_kept_can_be_taken_in_order():
 
 def test_old_lines_are_forgotten_and_memory_stays_bounded():
     aside = Aside()
-    for number in range(2 * KEPT_LINES):
-        sorted_in(aside, b"web sshd[%d]: x\n" % number)
+    line = b"web sshd[7]: %s\n" % (b"x" * 1000)
+    for number in range(2 * KEPT // len(line)):
+        sorted_in(aside, line, start=number * len(line))
 
     kept = aside.take_all()
 
-    assert KEPT_LINES <= len(kept) < KEPT_LINES + 1000
-    assert b"web sshd[%d]: x" % (2 * KEPT_LINES - 1) == kept[-1].data
+    assert KEPT <= len(kept) * len(line) < KEPT + 100_000
+    assert [one.offset for one in kept] == [n * len(line) for n in range(2 * KEPT // len(line))][
+        -len(kept) :
+    ]
 
 
 def test_conversations_that_failed_are_forgotten_after_many_others():
@@ -115,14 +115,15 @@ def test_nothing_is_missed_that_bears_the_id_of_a_failure(blocks):
     aside, lines, failed, read, start = Aside(), [], set(), [], 0
     for helpers, ids in blocks:
         data = b"".join(id + b"hello\n" for id in helpers)
-        lines += [(start + begin, data[begin:end]) for begin, end, _ in places_of(data)]
+        lines += lines_of(data, start)
+        data += b"".join(id + b"refused\n" for id in ids)
         failed.update(ids)
         read += [(kept.offset, kept.data) for kept in sorted_in(aside, data, *ids, start=start)]
         start += len(data)
 
     wanted = {line for line in lines if any(id in line[1] for id in failed)}
     assert wanted <= set(read)
-    assert set(read) <= set(lines)
+    assert {line for line in read if line[1].endswith(b"hello")} <= set(lines)
 
 
 # -- in a filter
