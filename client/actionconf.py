@@ -38,6 +38,13 @@ ACTION_OPTIONS = {
     "actionlist": False,
     "norestored": True,
 }
+# What a command for many stands in for.  Where one of these comes from a later file, it is somebody's own,
+# and the command for many does not know of it.
+_STANDS_FOR = {
+    "actionban_many": ("actionban", "actionreban"),
+    "actionprolong_many": ("actionban", "actionreban", "actionprolong"),
+    "actionunban_many": ("actionunban",),
+}
 # Options that the server understands as properties, too.
 _PROPERTIES = ("timeout",)
 # What only the time of the ban can say, even where a file or an argument names it.
@@ -143,7 +150,7 @@ def _commands(definition: Definition, name: str) -> list[list[object]]:
     last: list[list[object]] = []
     for key, is_switch in ACTION_OPTIONS.items():
         value = definition.get(key)
-        if value is None:
+        if value is None or _is_passed_by(definition, key):
             continue
         text = definition.render(value, f"{name}: {key}", keep).text
         if is_switch:
@@ -151,6 +158,12 @@ def _commands(definition: Definition, name: str) -> list[list[object]]:
         else:
             first.append([key, text])
     return first + last
+
+
+def _is_passed_by(definition: Definition, key: str) -> bool:
+    """Whether `key` is a command for many that is older than what it would be run in place of."""
+    singles = [single for single in _STANDS_FOR.get(key, ()) if definition.get(single)]
+    return any(definition.layer(single) > definition.layer(key) for single in singles)
 
 
 def _parameters(definition: Definition, sent: set[str]) -> list[list[object]]:

@@ -236,6 +236,16 @@ class Definition:
             return Value(given.text, given.where, is_final=True)
         return self._scope.get(option)
 
+    def layer(self, option: str) -> int:
+        """How late the option was given its value: the number of its file, arguments after all files."""
+        if self._over(option):
+            return len(self._conf.paths)
+        value = self._scope.raw(option)
+        if value is None or value.where is None:
+            return -1
+        paths = self._conf.paths
+        return max((at for at, path in enumerate(paths) if path == value.where.path), default=-1)
+
     def options(self) -> Iterable[str]:
         return self._scope.options()
 

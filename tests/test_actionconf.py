@@ -7,9 +7,11 @@ import pytest
 
 from client.actionconf import read_action, split_actions
 from client.filterconf import JailError
+from client.include import Library
 from client.ini import Value
 from common.errors import ConfigError, Where
 from tests.shelf import HERE, library
+from tests.support import ROOT
 
 WALL = """\
 [Definition]
@@ -117,6 +119,72 @@ def test_a_command_for_many_is_made_of_the_same_parts_as_one_for_a_single_ban():
     )
 
     assert "add <ips> into OUT" == properties(many, "wall[chain=OUT]")["actionban_many"]
+
+
+MANY = """\
+[Definition]
+actionban = add <ip>
+actionban_many = add <ips>
+actionprolong = <actionban>
+actionprolong_many = renew <ips>
+actionunban = del <ip>
+actionunban_many = del <ips>
+"""
+OF_MANY = {"actionban_many", "actionprolong_many", "actionunban_many"}
+
+
+def commands_for_many(*, name="wall", **files):
+    """Those that are left when `wall.conf` is MANY and there are `files`, `_` for a dot in their names."""
+    named = {f"action.d/{file.replace('_', '.')}": text for file, text in files.items()}
+    shelf = library({"action.d/wall.conf": MANY} | named)
+    action = read_action(shelf, Value(name, Where("jail.conf", 9)), "j")
+    return OF_MANY & {key for key, _ in action.commands[1][4]}
+
+
+OWN = "[Definition]\n{} = mine <ip>\n"
+INCLUDING = "[INCLUDES]\nbefore = wall.conf\n" + OWN
+
+
+@pytest.mark.parametrize(
+    ("own", "left"),
+    [
+        ("actionban", {"actionunban_many"}),
+        ("actionreban", {"actionunban_many"}),
+        ("actionprolong", {"actionban_many", "actionunban_many"}),
+        ("actionunban", {"actionban_many", "actionprolong_many"}),
+        ("actionstart", OF_MANY),
+        ("actionban_many", OF_MANY),
+    ],
+)
+def test_a_command_of_one_s_own_is_not_passed_by_the_stock_one_for_many(own, left):
+    assert left == commands_for_many(wall_local=OWN.format(own))
+    assert left == commands_for_many(mine_conf=INCLUDING.format(own), name="mine")
+    assert left == commands_for_many(name=f'wall[{own}="mine <ip>"]')
+
+
+def test_a_command_for_many_of_one_s_own_holds_beside_one_s_own_for_one():
+    both = "[Definition]\nactionban = mine <ip>\nactionban_many = mine <ips>\n"
+
+    assert {"actionban_many", "actionunban_many"} == commands_for_many(wall_local=both)
+    assert {"actionban_many", "actionunban_many"} == commands_for_many(
+        wall_conf=MANY, name='wall[actionban="mine <ip>", actionban_many="mine <ips>"]'
+    )
+
+
+def test_what_is_added_to_the_stock_command_happens_for_each_of_many_too():
+    more = "[Definition]\nactionban = %(known/actionban)s\n            tell <ip>\n"
+
+    assert {"actionunban_many"} == commands_for_many(wall_local=more)
+
+
+def test_stock_actions_keep_their_commands_for_many():
+    shelf = Library(ROOT / "config")
+    for name in shelf.names("action.d", ".conf"):
+        conf = shelf.load(f"action.d/{name}")
+        wanted = OF_MANY & {*conf.sections["Definition"]}
+        commands = read_action(shelf, Value(name), "j").commands if wanted else ()
+
+        assert wanted == {key for key, _ in (commands[1][4] if commands else ())} & OF_MANY, name
 
 
 def test_variables_of_the_jail_may_be_used():
