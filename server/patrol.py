@@ -28,6 +28,9 @@ log = logging.getLogger("fail2ban.actions")
 _AT_ONCE = 0.3  # seconds from a change to the look: changes come in crowds
 _REST = 3.0  # seconds between two looks because of changes
 _MOST_SKIPPED = 9  # looks in a row that are left out as nothing has changed
+_TABLE_AND_SET = (
+    2  # names of which all changes are heard; what an ipset holds is not told by netlink
+)
 _RETRY = 60.0  # seconds until netlink is tried again
 
 
@@ -182,7 +185,7 @@ class Patrol:
 
     def _is_quiet(self, post: _Post) -> bool:
         listener = self._listener
-        if listener is None:
+        if listener is None or len(post.names) < _TABLE_AND_SET:
             return False
         if post.heard_before is not None:
             # Commands of its own that are not heard of happen where we hear nothing.

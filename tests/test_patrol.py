@@ -94,7 +94,7 @@ def test_it_is_looked_when_it_is_due_and_again(patrol):
 def test_where_nothing_is_heard_of_looks_are_left_out_but_not_all(patrol, kernel):
     quiet, deaf = (
         Sentry(patrol, soon(), interval=0.02),
-        Sentry(patrol, soon(), frozenset({"x"}), 0.02),
+        Sentry(patrol, soon(), frozenset({"x", "y"}), 0.02),
     )
     patrol.begin(quiet, NAMES)
     kernel.tell((GENERATION,))  # what it did was heard
@@ -102,6 +102,18 @@ def test_where_nothing_is_heard_of_looks_are_left_out_but_not_all(patrol, kernel
 
     eventually(lambda: len(quiet.looks) >= 3)
     eventually(lambda: len(deaf.looks) >= 6)
+
+
+def test_what_is_partly_heard_of_only_is_looked_at_each_time(patrol, kernel):
+    """As an ipset, the rule of which is one of nftables."""
+    partly = Sentry(patrol, soon(), frozenset({"table"}), interval=0.2)
+    patrol.begin(partly, frozenset({"table"}))
+    kernel.tell((GENERATION,))
+    eventually(lambda: kernel.listener.transactions == 1)
+
+    eventually(
+        lambda: len(partly.looks) >= 6, 5
+    )  # with looks left out it would take twelve seconds
 
 
 def test_what_is_taken_away_from_a_table_or_set_is_looked_at_at_once(patrol, kernel):
