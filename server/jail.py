@@ -216,7 +216,8 @@ class Jail:
         around = self.bans.covering(host)
         if around is None:
             return self._shut_out(self._sentence(host, now, ()))
-        if around.host == host or any(part.host == host for part in around.parts):
+        running = {part.host for part in around.parts if part.until > now}
+        if around.host == host or host in running:
             return []
         return [self._keep_in(around, self._sentence(host, now, ()))]
 
@@ -430,7 +431,8 @@ class Jail:
 
     def _keep_in(self, around: Ban, ban: Ban) -> Order:
         """Have `around`, the ban of a network, stand in for `ban`, too."""
-        wider = replace(around, parts=(*around.parts, ban))
+        others = (part for part in around.parts if part.host != ban.host)
+        wider = replace(around, parts=(*others, ban))
         self.bans.put(wider)
         self._changes.ban(wider)
         self._changes.ban(ban)

@@ -131,6 +131,16 @@ def test_what_outlives_the_ban_of_its_network_is_taken_up_again():
     assert orders(jail.on_time(NOON + 3601)) == [("Lift", EVE)]
 
 
+def test_a_host_whose_ban_is_over_can_be_banned_anew_within_the_ban_of_its_network():
+    jail = a_jail(ban_time=600)
+    jail.ban(EVE, NOON)
+    jail.ban("192.0.2.0/24", NOON + 100)
+
+    assert jail.ban(EVE, NOON + 599) == []
+    assert orders(jail.ban(EVE, NOON + 600)) == [("Lift into", EVE)]
+    assert orders(jail.on_time(NOON + 700)) == [("Enforce", EVE), ("Lift", "192.0.2.0/24")]
+
+
 def test_what_comes_to_be_ignored_later_is_let_out_of_its_prefix():
     jail = a_jail(max_retry=1, ipv6_prefix=64)
     told(jail, fail(ANOTHER))
