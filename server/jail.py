@@ -17,7 +17,15 @@ from server.bans import BanList
 from server.bantime import length_of
 from server.counter import FailureCounter
 from server.ignore import IgnoreList
-from server.networks import counted_as, group_of, network_for, parts_from, remains, single_of
+from server.networks import (
+    counted_as,
+    group_of,
+    nested,
+    network_for,
+    parts_from,
+    remains,
+    single_of,
+)
 from server.pardons import Pardons
 from server.records import (
     AlreadyBanned,
@@ -451,7 +459,7 @@ class Jail:
         self, gone: Ban, stay: Iterable[Ban], now: float, *, is_over: bool = False
     ) -> list[Order]:
         """Lift `gone`, which has been taken out, and have those of `stay` stand that still run."""
-        stay = [each for each in stay if each.until > now]
+        stay = nested(each for each in stay if each.until > now)
         self._changes.lift(gone.host)
         for each in stay:
             self.bans.put(each)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from common.address import Network, around, holds, network, place_of, text_of, without
+from common.address import Network, around, holds, is_single, network, place_of, text_of, without
 from server.records import Ban
 
 # Networks in which hosts are banned together: the usual parts of the net that one operator has, or one
@@ -101,6 +101,29 @@ def remains(ban: Ban, lifted: str) -> tuple[Ban, ...]:
         rest = [part for part in rest if not _lies_in(part, piece)]
         bans.append(replace(ban, host=text_of(piece), parts=own))
     return (*bans, *rest)
+
+
+def nested(bans: Iterable[Ban]) -> tuple[Ban, ...]:
+    """`bans`, but for those that lie in the network of another: the wider one stands in for them."""
+    places = [(ban, place_of(ban.host)) for ban in bans]
+    places.sort(key=lambda one: one[1][1] if one[1] is not None else 0)  # the widest first
+    standing: list[Ban] = []
+    networks: dict[int, Network] = {}
+    inside: dict[int, list[Ban]] = {}
+    for ban, place in places:
+        wider = next(
+            (at for at, wide in networks.items() if place is not None and holds(wide, place)), None
+        )
+        if wider is not None:
+            inside.setdefault(wider, []).append(ban)
+            continue
+        if place is not None and not is_single(place):
+            networks[len(standing)] = place
+        standing.append(ban)
+    for at, some in inside.items():
+        parts = {part.host: part for part in (*standing[at].parts, *parts_from(some))}
+        standing[at] = replace(standing[at], parts=tuple(parts.values()))
+    return tuple(standing)
 
 
 def _is_one(ban: Ban, place: Network) -> bool:
