@@ -178,6 +178,8 @@ class Filter:
             line = self._decode(data[:LONGEST_LINE])
             text, when, _ = self.without_date(path, line, now)
             some = self._rules.every if rules is None else rules
+            if not some:
+                continue
             failure = self._rules.failure(path, offset, line, text, when, some)
             if failure is not None:
                 found.append(failure)
@@ -191,7 +193,8 @@ class Filter:
         if lessons:
             begin, lessons = _after_lines(data, lessons)
             self._lessons[path] = lessons
-            found = self.of_candidates(path, _lines(data[:begin], block.start.offset), now)
+            taught = self._lessons_of(data[:begin], block.start.offset)
+            found = self.of_candidates(path, taught, now)
         places: Iterable[Place] | None = block.found and block.found.places_of(screen)
         if places is None:
             places = screen.places(data, begin)
@@ -200,6 +203,15 @@ class Filter:
         if self._aside is None:
             return found + self._of_lines(self._dated(block, begin, places, now))
         return found + self._of_talks(self._aside, block, begin, places, now)
+
+    def _lessons_of(self, data: bytes, offset: int) -> Iterator[Candidate]:
+        """Every line of `data`, for those failregexes that may match it.
+
+        To be asked at all costs a regex milliseconds, once; most never meet a line.
+        """
+        may_match = self._screen.mask_of if self._screen is not None else None
+        for at, line, _ in _lines(data, offset):
+            yield at, line, may_match and self._rules_of(may_match(line))
 
     def _of_lines(self, lines: Iterable[_Line]) -> list[Failure]:
         found = []

@@ -9,6 +9,7 @@ where there is no hyperscan, by `re`, with the same results.  Knows no dates and
 from __future__ import annotations
 
 import codecs
+import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from server.literals import LOOK_ALIKES, Clause, Need
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
 _MOST_SHARES = 4096
+_MOST_SPENT = 30_000  # lines, at one or two microseconds each
 
 # A line that is worth it: where it begins in the block, where it ends, and as bits which rules may
 # match it.
@@ -128,6 +130,20 @@ class Screen:
         """Whether some rule may match any line."""
         return bool(self._always)
 
+    def mask_of(self, line: bytes) -> int:
+        """Which rules may match `line`, as bits.
+
+        Makes nothing ready for it: for a few lines that is quicker than `places`.
+        """
+        lower, mask = line.lower(), self._always
+        for expression, rules in self.masks.items():
+            if all(
+                any(text in (lower if is_caseless else line) for text, is_caseless in words)
+                for words in expression
+            ):
+                mask |= rules
+        return mask
+
     def places(self, data: bytes, start: int = 0) -> Iterator[Place]:
         """Where the lines of `data` from `start` on, itself a line's beginning, are worth it."""
         hits = self._search(data, start) if self.masks else iter(())
@@ -231,20 +247,91 @@ def _plain_search(masks: dict[Expression, int]) -> Search:
 def _quick_search(masks: dict[Expression, int]) -> Search | None:
     """The search by hyperscan; None where that is not there, or cannot work on this machine."""
     try:
-        import hyperscan
-
-        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        database.compile(
-            expressions=[_regex(each, _escaped) for each in masks],
-            ids=list(range(len(masks))),
-            elements=len(masks),
-            flags=[0] * len(masks),
-        )
+        return _Quick(masks)
     except Exception:  # a processor too old, a build without this or that: `re` does it as well
         return None
-    of_literal = list(masks.values())
 
-    def search(data: bytes, start: int) -> Iterator[Place]:
+
+class _Quick:
+    """Finds expressions by hyperscan.
+
+    Of chains it searches for the clauses at first, and puts them together by itself: to compile a
+    few whole chains takes a hundred times as long as all the rest.  That is done once the lines that
+    have clauses of one have cost about as much.
+    """
+
+    def __init__(self, masks: dict[Expression, int]) -> None:
+        self._masks = masks
+        self._chains = [each for each in masks if len(each) > 1]
+        # Above the bits of all rules there is one for each clause of a chain.
+        self._shift = max(masks.values()).bit_length()
+        clauses = dict.fromkeys((words,) for chain in self._chains for words in chain)
+        self._bits = {clause: 1 << self._shift + n for n, clause in enumerate(clauses)}
+        searched = [*self._bits, *(each for each in masks if len(each) == 1)]
+        self._of_hit = [self._bits.get(each, 0) | masks.get(each, 0) for each in searched]
+        self._scan = _scanner(searched)
+        self._known: dict[int, tuple[int, list[Expression]]] = {}
+        self._matches: dict[Expression, Callable[[bytes], re.Match[bytes] | None]] = {}
+        self._spent = 0.0
+
+    def __call__(self, data: bytes, start: int) -> Iterator[Place]:
+        if self._spent > _MOST_SPENT:
+            self._take_whole_chains()
+        lines = _lines_of_hits(data, start, self._scan(data, start), self._of_hit)
+        return self._settled(data, lines) if self._chains else lines
+
+    def _take_whole_chains(self) -> None:
+        try:
+            self._scan = _scanner(list(self._masks))
+        except Exception:  # it goes on as it was
+            self._spent = -math.inf
+            return
+        self._of_hit, self._chains, self._spent = list(self._masks.values()), [], 0
+        self._known.clear()
+
+    def _settled(self, data: bytes, lines: Iterator[Place]) -> Iterator[Place]:
+        """Those of `lines` that have whole chains, where they have clauses of some."""
+        own, known = (1 << self._shift) - 1, self._known
+        for begin, end, mask in lines:
+            if mask > own:
+                self._spent += 1
+                mask, chains = known.get(mask) or self._complete(mask)
+                for chain in chains:
+                    if self._has(chain, data[begin:end]):
+                        mask |= self._masks[chain]
+                if not mask:
+                    continue
+            yield begin, end, mask
+
+    def _complete(self, mask: int) -> tuple[int, list[Expression]]:
+        """The rules in `mask` that need no chain, and the chains of which it has all clauses."""
+        chains = [
+            chain for chain in self._chains if all(mask & self._bits[words,] for words in chain)
+        ]
+        if len(self._known) >= _MOST_SHARES:
+            self._known.clear()
+        found = self._known[mask] = mask & (1 << self._shift) - 1, chains
+        return found
+
+    def _has(self, chain: Expression, line: bytes) -> bool:
+        if chain not in self._matches:
+            self._matches[chain] = re.compile(_regex(chain, re.escape)).search
+        return self._matches[chain](line) is not None
+
+
+def _scanner(expressions: Sequence[Expression]) -> Callable[[bytes, int], list[tuple[int, int]]]:
+    """What finds, by hyperscan, where each of `expressions` ends behind a place, and which it is."""
+    import hyperscan
+
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=[_regex(each, _escaped) for each in expressions],
+        ids=list(range(len(expressions))),
+        elements=len(expressions),
+        flags=[0] * len(expressions),
+    )
+
+    def scan(data: bytes, start: int) -> list[tuple[int, int]]:
         hits: list[tuple[int, int]] = []
         take = hits.append
 
@@ -254,20 +341,20 @@ def _quick_search(masks: dict[Expression, int]) -> Search | None:
         part: Any = memoryview(data)[start:]
         database.scan(part, match_event_handler=on_hit)
         hits.sort()  # as a rule they are
-        return _lines_of_hits(data, start, hits, of_literal)
+        return hits
 
-    return search
+    return scan
 
 
 def _lines_of_hits(
-    data: bytes, start: int, hits: list[tuple[int, int]], of_literal: list[int]
+    data: bytes, start: int, hits: list[tuple[int, int]], of_hit: list[int]
 ) -> Iterator[Place]:
-    """The lines in which `hits` (end from `start` on, literal) lie, and their rules together."""
+    """The lines in which `hits` (end from `start` on, expression) lie, and their rules together."""
     begin, end, mask = start, -1, 0
-    for at, literal in hits:
+    for at, expression in hits:
         at += start
         if at <= end:
-            mask |= of_literal[literal]
+            mask |= of_hit[expression]
             continue
         if mask:
             yield begin, end, mask
@@ -275,7 +362,7 @@ def _lines_of_hits(
         end = data.find(b"\n", at)
         if end < 0:
             end = len(data)
-        mask = of_literal[literal]
+        mask = of_hit[expression]
     if mask:
         yield begin, end, mask
 

@@ -308,6 +308,48 @@ def test_both_searches_find_the_same(sources, texts, start):
     assert found(Screen(needed), data, begin) == found(Screen(needed, is_quick=False), data, begin)
 
 
+def chain(*clauses):
+    return frozenset({tuple(frozenset(Literal(word) for word in words) for words in clauses)})
+
+
+def test_what_stands_one_behind_the_other_is_found_however_long_the_log():
+    needed = [chain(["left", "went"], ["angry"]), chain(["angry"], ["dog"]), *needs(["fail"])]
+    some = b"she left\nangry, he left\nfail, and left\nhe went, angry\nangry dog, went, angry\n"
+    wanted = [
+        (b"fail, and left", (2,)),
+        (b"he went, angry", (0,)),
+        (b"angry dog, went, angry", (0, 1)),
+    ]
+    screen, plain = Screen(needed), Screen(needed, is_quick=False)
+
+    assert found(plain, some) == wanted
+    for data in (some + b"x\n" * LONG_BLOCK, some + b"left\n" * 40_000, some):
+        assert found(screen, data) == wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(REGEXES, min_size=1, max_size=4), st.lists(TEXTS, max_size=20))
+def test_a_line_by_itself_has_the_rules_that_a_search_finds_or_more(sources, texts):
+    needed = []
+    for source in sources:
+        try:
+            needed.append(required(re.compile(source)))
+        except re.error:
+            needed.append(None)
+    screen = Screen(needed)
+    data = "\n".join(texts).encode()
+
+    for begin, end, mask in screen.places(data) if screen.helps else ():
+        assert mask & screen.mask_of(data[begin:end]) == mask
+
+
+def test_a_line_by_itself_has_no_rule_whose_words_it_lacks():
+    screen = Screen([*needs(["fail"], None), chain(["left"], ["angry"])])
+
+    assert screen.mask_of(b"left, fail") == 0b011
+    assert screen.mask_of(b"left angry") == 0b110
+
+
 def test_short_blocks_do_without_hyperscan():
     code = (
         "import sys\n"
