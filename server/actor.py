@@ -22,7 +22,7 @@ from server.enforcer import Enforcer
 from server.ledger import folded
 from server.patrol import Patrol
 from server.plugins import Plugin, Plugins, guarded
-from server.records import Ban, Enforce, Order, Result, ShellCommand
+from server.records import Ban, Enforce, Lift, Order, Result, ShellCommand
 from server.steps import Call, Clocks, Note, Steps
 
 log = logging.getLogger("fail2ban.actions")
@@ -64,6 +64,12 @@ class Actor:
         """Have `orders` carried out; returns at once."""
         for lane in self._lanes.values():
             lane.carry_out(orders)
+
+    def clear_away(self, lifts: Sequence[Lift]) -> None:
+        """Have that lifted which an earlier run, ended by force, may have left, as `lifts` say."""
+        if lifts:
+            for lane in self._lanes.values():
+                lane.do(lambda enforcer: enforcer.clear_away(lifts))
 
     def change(self, actions: tuple[ActionConf, ...], bans: Sequence[Ban]) -> None:
         """Have `actions` instead; what stays the same is not touched, what is new gets all `bans`."""

@@ -44,6 +44,22 @@ class Caller:
             for order in some:
                 yield from self._carry_out(order)
 
+    def clear_away(self, bans: Sequence[Ban]) -> Steps:
+        """Lift those of `bans` that an earlier run, ended by force, may have left; they are over."""
+        left = [Enforce(ban, restored=True) for ban in bans if ban.host not in self._held]
+        self._is_checked = False
+        if not left or not (yield from self._is_ready()):
+            return
+        for order in left:
+            done = yield Call(self.conf, "unban", self._about(order))
+            assert isinstance(done, Returned)
+            if done.problem:  # as a rule since there is nothing left
+                text = (
+                    f"action {self.conf.name}: what an earlier run left is let be: {done.problem}"
+                )
+                yield Note(logging.INFO, text)
+                return
+
     def stop(self) -> Steps:
         lifts = [Lift(ban) for ban in self.bans]
         yield from self._flush(lifts, least=1)
@@ -140,11 +156,7 @@ class Caller:
 
     def _call(self, method: str, order: Enforce | None = None) -> Asking[bool]:
         """Call `method`, about the ban of `order`; whether it went well."""
-        about = None
-        if order is not None:
-            about = BanInfo(BanValues(order.ban, order.restored, self._facts))
-            about["family"] = family_of(order.ban)
-        done = yield Call(self.conf, method, about)
+        done = yield Call(self.conf, method, None if order is None else self._about(order))
         assert isinstance(done, Returned)
         if not done.problem:
             self.problem = ""
@@ -153,3 +165,8 @@ class Caller:
         self.problem = f"action {self.conf.name}: {method}{host} failed ({done.problem})"
         yield Note(logging.ERROR, self.problem)
         return False
+
+    def _about(self, order: Enforce) -> BanInfo:
+        about = BanInfo(BanValues(order.ban, order.restored, self._facts))
+        about["family"] = family_of(order.ban)
+        return about

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from common.options import ActionConf
 from server.action import Action, Facts, no_facts
 from server.caller import Caller
-from server.records import Ban, Enforce, Order
+from server.records import Ban, Enforce, Lift, Order
 from server.runner import Runner
 from server.singles import orders_for
 from server.steps import Clocks, Note, Steps
@@ -91,6 +91,12 @@ class Enforcer:
         """Carry out all that waits.  Each action gets its orders in order, one action after the other."""
         for runner in self._running:
             yield from runner.carry_out(orders_for(runner.conf, orders))
+
+    def clear_away(self, lifts: Sequence[Lift]) -> Steps:
+        """Lift what an earlier run, ended by force, may have left, as `lifts` say."""
+        for runner in self._running:
+            left = [order.ban for order in orders_for(runner.conf, lifts)]
+            yield from runner.clear_away(left)
 
     def stop(self) -> Steps:
         """Take back all bans and stop the actions."""

@@ -310,6 +310,15 @@ class Jail:
                 self._settle_forgotten()
         return [*orders, *self.spare_ignored(now)]
 
+    def lifts_of(self, bans: Iterable[Ban]) -> list[Lift]:
+        """For whoever may still enforce `bans` of an earlier run: what is to be lifted of them."""
+        lifts = []
+        for ban in bans:
+            around = self.bans.covering(ban.host)
+            if around is None or around.host != ban.host:
+                lifts.append(Lift(ban, into=around.host if around else ""))
+        return lifts
+
     def take_progress(self, positions: Mapping[str, Position | str]) -> Progress:
         """What changed since the last call, with how far the logs have been read by then."""
         changes, self._changes = self._changes, _Changes()

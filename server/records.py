@@ -53,6 +53,10 @@ def older_of(path: str) -> str:
     return f"{path}\n(older)"
 
 
+# Beside positions is kept since when an action may enforce bans; it is empty once all were taken back.
+STANDING = "\n(standing)"
+
+
 @dataclass(frozen=True, slots=True)
 class JournalBlock:
     """Entries of the systemd journal in their order: moment and text; `cursor` is the last one's.

@@ -93,6 +93,11 @@ class Runner:
         self.due = math.inf
         self._figures.clear()
 
+    def clear_away(self, bans: Sequence[Ban]) -> Steps:
+        """Lift those of `bans` that an earlier run, ended by force, may have left; they are over."""
+        self._seen.clear()
+        yield from self._guarded(self._clear_away(bans))
+
     def take_over(self, old: Runner) -> Steps:
         """Become the successor of the same action with other properties."""
         yield from self._guarded(self._take_over(old))
@@ -524,6 +529,25 @@ class Runner:
                 left.append(lift)
         return left
 
+    def _clear_away(self, bans: Sequence[Ban]) -> Steps:
+        if not self.action.is_for_restored:
+            return
+        ours = {one.ip for one in self._ledger}
+        for family in FAMILIES:
+            left = [held(ban, restored=True) for ban in bans if ban.host not in self._ledger]
+            left = [one for one in left if one.family == family and one.ip not in ours]
+            # What was left of a family that nobody is banned of may go with its start, or a look.
+            if not left or not self.action.has("actionunban", family):
+                continue
+            if not (yield from self._ready(family)) or self.action.has("actionlist", family):
+                continue
+            failed = yield from self._drop(left)
+            text = f"action {self.action.name}: {len(left)} bans that ended while no server ran"
+            if failed:  # as a rule since they are not there any more
+                yield Note(logging.INFO, f"{text}: lifting failed ({ending(failed[0][1])})")
+            else:
+                yield Note(logging.INFO, f"{text} are lifted")
+
     def _give_up(self, ban: Ban) -> None:
         one = self._ledger.take(ban.host)
         if one is not None:
@@ -618,7 +642,9 @@ class Runner:
         left = found.extra if family in self._fresh else sorted(stuck)
         yield from self._make_again(found.missing)
         yield from self._renew(found.stale if self.action.expires else ())
-        yield from self._drop(left)
+        over = [held(Ban(self.action.jail, ip, 0.0, 0.0), restored=True) for ip in left]
+        for one, result in (yield from self._drop(over)):
+            yield self._fault("actionunban", result, f"of {quotable(one.ip)}")
         words = (
             (found.missing, "missing and banned again"),
             (found.stale if self.action.expires else (), "with another end, now right"),
@@ -626,23 +652,23 @@ class Runner:
         )
         return ", ".join(f"{len(some)} {text}" for some, text in words if some)
 
-    def _drop(self, ips: Sequence[str]) -> Steps:
-        """Lift what is banned for nobody."""
-        bans = [held(Ban(self.action.jail, ip, 0.0, 0.0), restored=True) for ip in ips]
-        done, _ = yield from self._at_once("actionunban_many", bans)
-        for ip in done:
-            self._ledger.unstick(ip)
-        failures = 0
-        for one in bans:
+    def _drop(self, members: Sequence[Held]) -> Asking[list[tuple[Held, Result]]]:
+        """Lift `members`, which are banned for nobody; those for which that failed, and how."""
+        done, _ = yield from self._at_once("actionunban_many", members)
+        failed: list[tuple[Held, Result]] = []
+        for one in members:
+            if one.ban.host in done:
+                self._ledger.unstick(one.ip)
+                continue
             command = self.action.unban(one.ban, restored=True)
-            if one.ip in done or command is None or failures >= _MOST_FAILURES:
+            if command is None or len(failed) >= _MOST_FAILURES:
                 continue
             result = yield from _run(command)
             if result.is_success:
                 self._ledger.unstick(one.ip)
             else:
-                failures += 1
-                yield self._fault("actionunban", result, f"of {quotable(one.ip)}")
+                failed.append((one, result))
+        return failed
 
     def _report(self, family: str, listed: Listed, mended: str) -> Steps:
         name, wanted = self.action.name, len(self._ledger.of_family(family))

@@ -198,6 +198,10 @@ class Store:
         """The bans of `jail` that run on after `now`, oldest first; of too many, the newest."""
         return self._answer([], lambda tables: tables.bans(jail, now, limit))
 
+    def ended(self, jail: str, since: float, now: float) -> list[Ban]:
+        """The bans of `jail` that ended since then, and that an action may not have lifted."""
+        return self._answer([], lambda tables: tables.ended(jail, since, now))
+
     def bans_of(self, host: str) -> list[Ban]:
         """The last ban of `host` in each jail that knows one, over or not."""
         return self._answer([], lambda tables: tables.bans_of(host))

@@ -27,6 +27,7 @@ MEMORY = ":memory:"
 _TAILS = ("-wal", "-shm", "-journal")  # what SQLite keeps beside the file
 _NOBODY = (0, 0)
 _QUICK = ("/dev/shm", None)  # where to copy to: memory, else wherever temporary files are kept
+_LAST_MINUTE = 60.0
 _WAIT = 1.0  # seconds that a statement waits for another program's lock
 
 # A ban's row is its host's newest ban in that jail; `total` is how many there were.
@@ -272,6 +273,19 @@ class Tables:
             (_key(jail), now, -1 if limit is None else limit),
         )
         return _bans_of_rows(jail, rows.fetchall()[::-1])
+
+    def ended(self, jail: str, since: float, now: float) -> list[Ban]:
+        """The bans that ended from `since` until `now` of which nobody wrote that they were lifted.
+
+        What was written last may not have been carried out: that of its last minute is among them.
+        """
+        rows = self._db.execute(
+            "SELECT host, since, seconds, failures, count, data FROM ban WHERE jail = ?1 AND"
+            f" {_END} BETWEEN ?2 AND ?3 AND (ended IS NULL OR ended >="
+            " (SELECT max(ended) FROM ban WHERE jail = ?1) - ?4) ORDER BY since, host",
+            (_key(jail), since, now, _LAST_MINUTE),
+        )
+        return _bans_of_rows(jail, rows.fetchall())
 
     def bans_of(self, host: str) -> list[Ban]:
         """The newest ban of `host` in each jail, over or not."""

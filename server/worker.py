@@ -38,6 +38,7 @@ from server.patrol import Patrol
 from server.plugins import Plugin
 from server.reader import LogReader
 from server.records import (
+    STANDING,
     Ban,
     Enforce,
     Event,
@@ -175,7 +176,10 @@ class Worker:
         self._thread.join(seconds)
         actor = self._actor
         acted = actor is None or actor.join(max(0.0, deadline - time.monotonic()))
-        return acted and not self._thread.is_alive()
+        has_ended = acted and not self._thread.is_alive()
+        if has_ended and actor is not None and not actor.problems:
+            self._world.store.save(Progress(self._jail.conf.name, {STANDING: ""}))
+        return has_ended
 
     @property
     def enforced(self) -> dict[str, tuple[int, int]]:
@@ -378,17 +382,22 @@ class Worker:
         since = now - conf.find_time
         early = [Enforce(ban) for ban in self._jail.bans]
         store = self._world.store
+        self._positions = dict(store.positions(name))
+        unclean_since = self._positions.get(STANDING)  # where an earlier run was ended by force
+        self._positions[STANDING] = self._unsaved[STANDING] = unclean_since or repr(now)
         self._save()  # what was lifted meanwhile is not to be restored
         bans, failures = store.bans(name, now), store.failures(name, since)
         counted = [failure for failure in failures if not self._is_to_look_up(failure)]
         restored = self._jail.restore(bans, counted, now, store.lifted(name, since))
         self._actor.carry_out([*early, *restored])  # first: there may be many lines to write
+        if unclean_since:
+            ended = store.ended(name, float(str(unclean_since)), now)
+            self._actor.clear_away(self._jail.lifts_of([*bans, *ended]))
         self._say([*early, *restored])
         for failure in failures:
             if self._is_to_look_up(failure):  # nobody knew the name yet when the last run ended
                 self._look_up(failure, is_saved=True)
         self._save()
-        self._positions = dict(store.positions(name))
         self._follow(is_reminded=self._filter.remembers)
         log.info("[%s] Jail started", name)
 

@@ -26,7 +26,7 @@ from server.store import Store
 from server.tables import Tables
 from tests.crash import Torture, counted, of_talks, stored, uninterrupted
 from tests.support import ROOT, eventually, unavailable
-from tests.world import Ours, fail, need_root_and
+from tests.world import DOOR, Ours, fail, need_root_and
 
 EVE, MALLORY, BOB = "192.0.2.66", "192.0.2.99", "2001:db8::b0b"
 
@@ -475,7 +475,7 @@ def test_a_database_that_is_spoilt_is_set_aside_and_bans_go_on(ours, part, is_ru
     if is_running:
         eventually(lambda: list(ours.folder.glob("*.damaged*")), 15, "a file set aside")
         assert not is_well(ours)
-    failed_at(ours, "198.51.100.1", 1)  # or a minute passes until a jail looks
+    failed_at(ours, 1)  # or a minute passes until a jail looks
     eventually(lambda: counted(database, "door") == 3, 15, "what is known written")
     eventually(lambda: MALLORY in stored(database).bans, 15, "a ban written")
     killed_and_started(ours)
@@ -511,3 +511,90 @@ def test_a_permission_lost_and_regained_loses_no_line(ours):
     eventually(lambda: counted(ours.folder / "f2b.sqlite3", "door") == 4, 40, "all four counted")
     failed_at(ours, EVE, 1)
     is_banned(ours, EVE)
+
+
+# -- what a firewall without ends of its own keeps --------------------------------------------------
+
+
+@pytest.fixture
+def deny(tmp_path):
+    """A server that bans by a file of its own which is like /etc/hosts.deny."""
+    (tmp_path / "door.log").touch()
+    ours = Ours(tmp_path).configured(JAIL.format(folder=tmp_path), stock=ROOT / "config")
+    ours.write("filter.d/door.conf", DOOR)
+    ours.deny = tmp_path / "hosts.deny"
+    ours.deny.write_text("ALL: 203.0.113.9\n")
+    ours.write(
+        "jail.local",
+        JAIL.format(folder=tmp_path)
+        + f"filter = door\nmaxretry = 1\nignoreself = false\naction = hostsdeny[file={ours.deny}]\n",
+    )
+    yield ours
+    ours.finish()
+
+
+def denied(ours):
+    """Who stands in the file, as often as he does, but for whom the administrator put there."""
+    lines = ours.deny.read_text().splitlines()
+    assert "ALL: 203.0.113.9" == lines[0]
+    return [line.removeprefix("ALL: ").strip("[]") for line in lines[1:]]
+
+
+def banned_by_hand(ours, *hosts, seconds=3600):
+    ours.client("set", "door", "bantime", seconds)
+    ours.client("set", "door", "banip", *hosts)
+    eventually(lambda: {*hosts} <= {*denied(ours)}, 10, f"{hosts} denied")
+
+
+def after_their_end(ours, seconds):
+    changed = ours.deny.stat().st_mtime
+    eventually(lambda: time.time() > changed + seconds + 0.5, 10, "the end of some bans")
+
+
+def test_after_a_kill_a_file_of_denied_hosts_holds_just_those_that_are_still_banned(deny):
+    ended, lasting = [f"10.0.0.{n}" for n in range(3)], [EVE, BOB, MALLORY]
+    deny.start()
+    banned_by_hand(deny, *lasting)
+    banned_by_hand(deny, *ended, seconds=3)
+    deny.end(signal.SIGKILL)
+    assert sorted([*ended, *lasting]) == sorted(denied(deny))
+    after_their_end(deny, 3)
+
+    deny.start()
+
+    eventually(lambda: not {*ended} & {*denied(deny)}, 10, "those that ended to go")
+    assert {*lasting} == deny.banned("door")
+    assert sorted(lasting) == sorted(denied(deny)), "somebody twice, or gone"
+    assert "1" == deny.says("set", "door", "unbanip", EVE)
+    eventually(lambda: EVE not in denied(deny), 10, "who was lifted to go")
+
+
+def test_what_was_lifted_just_before_a_kill_is_lifted_by_the_next_run(deny):
+    deny.start()
+    banned_by_hand(deny, EVE, BOB)
+    assert "1" == deny.says("set", "door", "unbanip", EVE)
+    eventually(lambda: EVE not in denied(deny), 10, "who was lifted to go")
+    deny.end(signal.SIGKILL)
+    with deny.deny.open("a") as file:  # as if its command had not come to be run
+        file.write(f"ALL: {EVE}\n")
+
+    deny.start()
+
+    eventually(lambda: EVE not in denied(deny), 10, "who was lifted to go")
+    assert [BOB] == denied(deny)
+
+
+def test_after_a_clean_end_nothing_is_lifted_once_more(deny):
+    deny.start()
+    banned_by_hand(deny, BOB)
+    banned_by_hand(deny, EVE, seconds=3)
+    assert 0 == deny.end()
+    assert [] == denied(deny)
+    after_their_end(deny, 3)
+    with deny.deny.open("a") as file:  # that is the administrator's own
+        file.write(f"ALL: {EVE}\n")
+
+    deny.start()
+
+    eventually(lambda: BOB in denied(deny), 10, "the other ban restored")
+    assert [EVE, BOB] == denied(deny)

@@ -184,6 +184,17 @@ def test_part_of_the_bans_is_never_flushed(stage, action):
     assert ssh.done(Lift(a_ban(EVE)), Lift(a_ban(BOB)))[3:] == [f"unban {EVE}", f"unban {BOB}"]
 
 
+def test_what_an_earlier_run_may_have_left_is_lifted(stage, action):
+    wall = stage(action())
+    wall.done(*enforced(EVE))
+    before = len(wall.wrote)
+
+    wall.actor.clear_away([Lift(a_ban(EVE)), Lift(a_ban(BOB))])
+    assert wall.actor.settle(10)
+
+    assert [f"unban {BOB}"] == wall.wrote[before:]
+
+
 def test_an_exception_is_logged_with_its_traceback_and_becomes_a_problem(stage, action, caplog):
     ssh = stage(action(broken="ban"))
 

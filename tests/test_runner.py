@@ -11,7 +11,7 @@ from common.options import ActionConf
 from server.enforcer import Enforcer, Note
 from server.records import Ban, Enforce, Lift, Prolong, Result
 from server.steps import Clocks
-from tests.support import NOON
+from tests.support import EVE, NOON
 
 COMMANDS = {
     "actionstart": "start",
@@ -127,8 +127,8 @@ def hosts(count):
     return [f"10.0.{i >> 8}.{i & 255}" for i in range(count)]
 
 
-def bans(names, **more):
-    return [Enforce(a_ban(host, **more)) for host in names]
+def bans(names, restored=False, **more):
+    return [Enforce(a_ban(host, **more), restored) for host in names]
 
 
 # -- many at once
@@ -405,3 +405,58 @@ def test_what_is_watched_is_said_by_the_action():
 
     assert {"t", "four", "six"} == tool.enforcer.watched
     assert set() == Tool().enforcer.watched
+
+
+# -- what an earlier run, ended by force, has left
+
+
+LISTLESS = {"actionlist": "", "actionban_expires": ""}
+
+
+def test_what_ended_meanwhile_is_lifted_where_the_tool_cannot_be_asked():
+    tool = Tool(**LISTLESS)
+    tool.held = dict.fromkeys(hosts(4), float("inf"))
+    tool.carry_out(*bans(hosts(1), restored=True))
+
+    ran = tool.drive(tool.enforcer.clear_away([Lift(a_ban(host)) for host in hosts(4)]))
+
+    assert ["check", "unban-many"] == ran
+    assert set(hosts(1)) == tool.held.keys()
+    assert [] == tool.told
+
+
+def test_what_can_be_asked_is_left_to_a_look():
+    tool = Tool()
+    tool.held = dict.fromkeys(hosts(4), 600.0)
+    tool.carry_out(*bans(hosts(1), restored=True))
+
+    tool.drive(tool.enforcer.clear_away([Lift(a_ban(host)) for host in hosts(4)]))
+
+    assert set(hosts(4)) == tool.held.keys()
+    tool.look()
+    assert set(hosts(1)) == tool.held.keys()
+
+
+def test_what_waits_for_a_first_ban_is_started_for_what_an_earlier_run_left():
+    tool = Tool(**LISTLESS, actionstart_on_demand="yes")
+
+    ran = tool.drive(tool.enforcer.clear_away([Lift(a_ban(host)) for host in hosts(1)]))
+
+    assert ["start", "unban"] == ran
+
+
+def test_lifting_what_is_not_there_any_more_is_no_problem_and_soon_given_up():
+    tool = Tool(**LISTLESS, actionunban_many="")
+    tool.failing = {"unban"}
+
+    ran = tool.drive(tool.enforcer.clear_away([Lift(a_ban(host)) for host in hosts(500)]))
+
+    assert ran.count("unban") < 100
+    assert [] == tool.told
+    assert () == tool.enforcer.problems
+
+
+def test_an_action_that_bans_of_earlier_runs_do_not_concern_lifts_none():
+    tool = Tool(**LISTLESS, norestored="1")
+
+    assert [] == tool.drive(tool.enforcer.clear_away([Lift(a_ban(EVE))]))

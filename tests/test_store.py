@@ -84,6 +84,24 @@ def test_everything_is_there_after_a_restart(path):
         assert store.problem == ""
 
 
+def test_what_ended_and_was_perhaps_not_lifted_is_known(path):
+    hosts = {name: a_ban(name, since=NOW - 600 + n) for n, name in enumerate("abcdef")}
+    runs = (a_ban(EVE, seconds=7200.0), *hosts.values())
+    times = iter([NOW - 300, NOW - 50, NOW])
+    with a_store(path, clock=lambda: next(times)) as store:
+        store.save(progress(banned=runs))
+        for name in "abc":  # the first of them so long ago that it surely was
+            store.save(progress(lifted=(name,)))
+
+        found = store.ended("sshd", NOW - 400, NOW + 5000)
+
+    assert [*"bcdef"] == sorted(ban.host for ban in found)
+    with a_store(path) as store:
+        assert [*"bc"] == [ban.host for ban in store.ended("sshd", NOW - 400, NOW + 1)]
+        assert [] == store.ended("sshd", NOW + 1, NOW + 2)
+        assert [] == store.ended("nginx", 0.0, NOW + 9000)
+
+
 def test_what_was_saved_is_seen_at_once():
     with a_store(":memory:") as store:
         store.save(progress(banned=(a_ban(),)))
