@@ -299,7 +299,9 @@ class Jail:
         orders: list[Order] = []
         for ban in bans:
             for left in self._unpardoned(ban):
-                if left.until > now and not self._ignored.covers(left.host):
+                if left.until <= now:
+                    orders += self._take_up_parts(left, now)
+                elif not self._ignored.covers(left.host):
                     orders += self._take_up(left)
         self._pardons.take_up(lifted or {})
         for failure in failures:
@@ -312,12 +314,12 @@ class Jail:
 
     def lifts_of(self, bans: Iterable[Ban]) -> list[Lift]:
         """For whoever may still enforce `bans` of an earlier run: what is to be lifted of them."""
-        lifts = []
+        lifts: dict[str, Lift] = {}
         for ban in bans:
             around = self.bans.covering(ban.host)
             if around is None or around.host != ban.host:
-                lifts.append(Lift(ban, into=around.host if around else ""))
-        return lifts
+                lifts[ban.host] = Lift(ban, into=around.host if around else "")
+        return list(lifts.values())
 
     def take_progress(self, positions: Mapping[str, Position | str]) -> Progress:
         """What changed since the last call, with how far the logs have been read by then."""
@@ -463,6 +465,17 @@ class Jail:
             return self._shut_out(ban, restored=True)
         known = {around.host, *(part.host for part in around.parts)}
         return [] if ban.host in known else [self._keep_in(around, ban)]
+
+    def _take_up_parts(self, gone: Ban, now: float) -> list[Order]:
+        """Have those of its parts stand that outlive a network's ban which ended while no server ran."""
+        self._changes.lift(gone.host)
+        orders: list[Order] = []
+        for part in gone.parts:
+            if part.until > now and not self._ignored.covers(part.host):
+                orders += self._take_up(part)
+                if self.bans.get(part.host) == part:
+                    self._changes.ban(part)
+        return orders
 
     def _exchange(
         self, gone: Ban, stay: Iterable[Ban], now: float, *, is_over: bool = False

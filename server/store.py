@@ -195,7 +195,10 @@ class Store:
         return self._answer({}, lambda tables: tables.positions(jail))
 
     def bans(self, jail: str, now: float, limit: int | None = None) -> list[Ban]:
-        """The bans of `jail` that run on after `now`, oldest first; of too many, the newest."""
+        """The bans of `jail` that run on after `now`, oldest first; of too many, the newest.
+
+        A network's ban that ended meanwhile is among them if it stands in for some that run on.
+        """
         return self._answer([], lambda tables: tables.bans(jail, now, limit))
 
     def ended(self, jail: str, since: float, now: float) -> list[Ban]:

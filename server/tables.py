@@ -266,13 +266,18 @@ class Tables:
         }
 
     def bans(self, jail: str, now: float, limit: int | None) -> list[Ban]:
-        """The bans that run on after `now`, oldest first; of too many, the newest."""
+        """The bans that run on after `now`, oldest first; of too many, the newest.
+
+        Among them are those of networks that ended while no server ran, but stand in for some that run on.
+        """
         rows = self._db.execute(
             "SELECT host, since, seconds, failures, count, data FROM ban"
-            f" WHERE jail = ? AND ended IS NULL AND {_END} > ? ORDER BY since DESC, host DESC LIMIT ?",
+            f" WHERE jail = ? AND ended IS NULL AND ({_END} > ? OR instr(data, '\"parts\"'))"
+            " ORDER BY since DESC, host DESC LIMIT ?",
             (_key(jail), now, -1 if limit is None else limit),
         )
-        return _bans_of_rows(jail, rows.fetchall()[::-1])
+        found = _bans_of_rows(jail, rows.fetchall()[::-1])
+        return [ban for ban in found if ban.until > now or _outlives(ban.parts, now)]
 
     def ended(self, jail: str, since: float, now: float) -> list[Ban]:
         """The bans that ended from `since` until `now` of which nobody wrote that they were lifted.
@@ -492,6 +497,10 @@ def _hosts_in(data: Mapping[str, Any]) -> Iterator[str]:
     for part in data.get("parts", ()):
         yield part["host"]
         yield from _hosts_in(part)
+
+
+def _outlives(parts: Iterable[Ban], now: float) -> bool:
+    return any(part.until > now for part in parts)
 
 
 _AT_ONCE = 1000  # texts that are decoded together, for a third of the time that each would take

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.address import holds, is_single, place_of
 from server.jail import Help
-from server.records import AlreadyBanned, Enforce, Failure, Ignored, Lift, Spared
+from server.records import AlreadyBanned, Ban, Enforce, Failure, Ignored, Lift, Progress, Spared
 from server.store import Store
 from tests.support import EVE, NOON, a_jail, failures
 
@@ -129,6 +129,27 @@ def test_what_outlives_the_ban_of_its_network_is_taken_up_again():
     assert jail.ban(EVE, NOON + 1) == []
     assert orders(jail.on_time(NOON + 600)) == [("Enforce", EVE), ("Lift", "192.0.2.0/24")]
     assert orders(jail.on_time(NOON + 3601)) == [("Lift", EVE)]
+
+
+def test_what_outlives_the_ban_of_its_network_is_taken_up_though_that_ended_while_no_server_ran():
+    net, hosts = "192.0.2.0/24", (EVE, "192.0.2.67", "192.0.2.68")
+    lengths = dict(zip(hosts, (600.0, 3600.0, math.inf), strict=True))
+    parts = tuple(Ban("ssh", host, NOON, lengths[host]) for host in hosts)
+    gone = Ban("ssh", net, NOON, 1800.0, parts=parts)
+    store = Store(":memory:", clock=lambda: NOON)
+    store.open()
+    store.save(Progress("ssh", banned=(*parts, gone), lifted=hosts))
+
+    for now in (NOON + 2000, NOON + 2100):
+        jail = a_jail()
+        orders = jail.restore(store.bans("ssh", now), (), now)
+        store.save(jail.take_progress({}))
+
+        assert [Enforce(part, restored=True) for part in parts[1:]] == orders
+    jail.unban(hosts[1], NOON + 2100)
+    store.save(jail.take_progress({}))
+    assert [hosts[2]] == [ban.host for ban in store.bans("ssh", NOON + 2100)]
+    store.close()
 
 
 def test_a_host_whose_ban_is_over_can_be_banned_anew_within_the_ban_of_its_network():
