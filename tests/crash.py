@@ -24,8 +24,8 @@ from common.options import JailConf
 from server.filter import Filter
 from server.jail import Jail
 from server.records import Enforce, LogBlock, Position
+from tests.ours import Ours
 from tests.support import eventually
-from tests.world import Ours
 
 RULE = r"^\s*door: wrong key by <HOST> \(\d+\)$"
 MAX_RETRY = 3

@@ -13,9 +13,9 @@ from common.errors import Where
 from common.options import ActionConf
 from server.action import Action
 from server.enforcer import Enforcer
+from tests.network import World, a_ban, bans, lifts
 from tests.shelf import library
 from tests.support import ROOT
-from tests.test_stock_actions import World, a_ban, bans, lifts
 
 PAGE = (ROOT / "doc/actions.md").read_text("utf-8")
 [EXAMPLE] = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.M | re.S)

@@ -15,8 +15,8 @@ import time
 import pytest
 
 from common.commands import COMMANDS, INTERNAL, Command, may_follow
+from tests.ours import Ours
 from tests.support import ROOT, unavailable
-from tests.world import Ours
 from tools import completion
 
 COMPLETIONS = ROOT / "completions"

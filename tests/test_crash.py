@@ -25,8 +25,9 @@ from server.records import Ban, Failure, Position, Progress
 from server.store import Store
 from server.tables import Tables
 from tests.crash import Torture, counted, of_talks, stored, uninterrupted
+from tests.ours import DOOR, Ours, fail
 from tests.support import ROOT, eventually, unavailable
-from tests.world import DOOR, Ours, fail, need_root_and
+from tests.world import need_root_and
 
 EVE, MALLORY, BOB = "192.0.2.66", "192.0.2.99", "2001:db8::b0b"
 

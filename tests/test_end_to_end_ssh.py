@@ -8,8 +8,9 @@ import signal
 
 import pytest
 
+from tests.ours import Ours
 from tests.support import ROOT, eventually
-from tests.world import ATTACKER, TOOLS, USER, Ours, World, need_root_and
+from tests.world import ATTACKER, TOOLS, USER, World, need_root_and
 
 pytestmark = pytest.mark.root
 

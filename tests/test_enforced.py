@@ -15,8 +15,9 @@ import pytest
 
 from server.records import Ban, Progress
 from server.store import Store
+from tests.ours import Ours, run
 from tests.support import ROOT, eventually
-from tests.world import Host, Ours, need_root_and, run
+from tests.world import Host, need_root_and
 
 pytestmark = pytest.mark.root
 

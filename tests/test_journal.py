@@ -17,8 +17,8 @@ from server.journal import (
     source_of,
     text_of,
 )
+from tests.ours import Ours, run
 from tests.support import BOB, EVE, ROOT, eventually, unavailable
-from tests.world import Ours, run
 
 REMOTE = Path("/lib/systemd/systemd-journal-remote")
 CAPTURED = ROOT / "tests/captured-logs/sshd-journal-export.log"

@@ -833,7 +833,7 @@ def test_the_port_follows_the_way_of_keeping_it_secret(host, ssl, wanted, smtp, 
 
 
 def test_a_running_server_mails_a_ban(tmp_path, post):
-    from tests.world import Ours, fail
+    from tests.ours import Ours, fail
 
     box, log = post(), tmp_path / "door.log"
     log.touch()

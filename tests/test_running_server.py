@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.ours import Ours, ended, fail, is_alive, run
 from tests.support import eventually
-from tests.world import Ours, ended, fail, is_alive, run
 
 EVE = "192.0.2.66"
 MALLORY = "192.0.2.99"

@@ -1,102 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The actions that come with us do what they say, with the real programs."""
 
+# ruff: noqa: F401, F811 - a fixture is imported, and then the name of parameters
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import shutil
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from client.actionconf import read_action
-from client.include import Library
-from client.ini import Value
-from common.errors import Where
-from common.options import ActionConf
 from server.action import Action
-from server.enforcer import Enforcer, Note
-from server.records import Ban, Enforce, Lift, ShellCommand
-from server.shell import run
-from tests.support import ROOT, unavailable
+from server.enforcer import Enforcer
+from tests.network import HOSTILE, World, a_ban, bans, conf, lifts, world
 
 FIREWALLS = ["nftables", "nftables-multiport", "nftables-allports", "iptables", "iptables-multiport", "iptables-allports"]  # fmt: skip
-
-
-def conf(text, jail="sshd"):
-    """The action `text` of jail.conf, as the client sends it."""
-    library = Library(ROOT / "config")
-    action = read_action(library, Value(text, Where("jail.conf")), jail)
-    properties = action.commands[1][-1] if len(action.commands) > 1 else []
-    return ActionConf(action.name, dict(map(tuple, properties)))
-
-
-def a_ban(host, **more):
-    return Ban("sshd", host, 1700000000.0, 600, **more)
-
-
-def bans(*hosts):
-    return [Enforce(a_ban(host)) for host in hosts]
-
-
-def lifts(*hosts):
-    return [Lift(a_ban(host)) for host in hosts]
-
-
-class World:
-    """A network of its own, in which the commands of actions run."""
-
-    def __init__(self, name=None):
-        self._name = name
-        self.notes = []
-        self.scripts = []
-
-    def run(self, command, **more):
-        self.scripts.append(command.script)
-        if self._name is None:
-            return run(command)
-        # The namespace is the thread's, and what it starts inherits it.
-        with ThreadPoolExecutor(1, initializer=self._enter) as inside:
-            return inside.submit(run, command, **more).result()
-
-    def _enter(self):
-        with Path("/var/run/netns", self._name).open() as namespace:
-            assert 0 == ctypes.CDLL(None).setns(namespace.fileno(), 0)
-
-    def drive(self, steps):
-        """Run the steps; what they note is kept."""
-        answer = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration:
-                return
-            answer = None
-            if isinstance(step, Note):
-                self.notes.append(step.text)
-            else:
-                answer = self.run(step)
-
-    def tell(self, *words):
-        return self.run(ShellCommand(" ".join(words)), output_limit=1 << 24).stdout
-
-
-@pytest.fixture
-def world():
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        unavailable("needs root and ip")
-    name = f"f2b-test-{os.getpid()}"
-    if subprocess.run(["ip", "netns", "add", name], check=False).returncode != 0:
-        unavailable("no network namespaces here")
-    try:
-        yield World(name)
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 class Firewall:
@@ -414,16 +332,6 @@ def test_networks_are_banned_by_nftables_in_a_set_of_their_own(world):
     assert () == enforcer.problems
 
 
-HOSTILE = [
-    "1 }; flush ruleset; add table x; #",
-    "-F",
-    "x; iptables -F",
-    "$(reboot)",
-    "a\nALL: ALL",
-    "",
-]
-
-
 @pytest.mark.root
 @pytest.mark.parametrize("action", ["nftables", "iptables"])
 def test_an_id_that_is_no_address_is_refused_before_the_firewall_reads_it(world, action):
@@ -562,72 +470,3 @@ def test_foo_keeps_a_list_of_who_is_banned(tmp_path):
     assert "192.0.2.2\nBob\n192.0.2.3\n" == (tmp_path / "foo").read_text()
     world.drive(enforcer.stop())
     assert [] == list(tmp_path.iterdir())
-
-
-# -- mail
-
-
-@pytest.fixture
-def post(tmp_path):
-    """A mail program and a whois that write down what they are given."""
-    tool = tmp_path / "post"
-    tool.write_text(
-        f'#!/bin/sh\nfor x; do printf "<%s>\\n" "$x"; done >>{tmp_path}/sent; cat >>{tmp_path}/sent\n'
-    )
-    tool.chmod(0o755)
-    return tool
-
-
-MAILS = ["mail", "mail-whois", "mail-whois-lines"]
-
-
-def mail(action, post, whois="echo answer for"):
-    return Enforcer(
-        "sshd", (conf(f'{action}[mailcmd="{post} -s", dest=me@example.com, whois="{whois}"]'),)
-    )
-
-
-@pytest.mark.parametrize("action", MAILS)
-def test_mail_tells_of_start_ban_and_stop(action, post):
-    world, enforcer = World(), mail(action, post)
-    world.drive(enforcer.start())
-    world.drive(
-        enforcer.carry_out([Enforce(a_ban("192.0.2.1", failures=5, matches=("one", "two")))])
-    )
-    world.drive(enforcer.stop())
-
-    sent = (post.parent / "sent").read_text()
-    host = os.uname().nodename
-    for what in ("started", "banned 192.0.2.1", "stopped"):
-        assert f"<-s>\n<[Fail2Ban] sshd: {what} on {host}>\n<me@example.com>\n" in sent
-    assert "192.0.2.1 has just been banned by the jail sshd after 5 attempts." in sent
-    assert ("answer for 192.0.2.1" in sent) == (action != "mail")
-    assert ("one\ntwo\n" in sent) == (action == "mail-whois-lines")
-    assert [] == world.notes
-
-
-@pytest.mark.parametrize("action", MAILS)
-def test_nobody_gets_mail_for_bans_of_an_earlier_run(action, post):
-    World().drive(mail(action, post).carry_out([Enforce(a_ban("192.0.2.1"), restored=True)]))
-
-    assert not (post.parent / "sent").exists() or "banned" not in (post.parent / "sent").read_text()
-
-
-def test_mail_holds_no_control_characters_and_no_line_that_a_mail_program_obeys(post):
-    evil = "x\n~!touch pwned\n\x1b[2J\x07bell\x7f $(id) `id` \\n ✓"
-    enforcer = mail("mail-whois-lines", post, whois="printf '~|id\\n\\033c\\n%s'")
-    World().drive(enforcer.carry_out([Enforce(a_ban("Bob\nBcc: x", matches=(evil,)))]))
-
-    sent = (post.parent / "sent").read_text()
-    assert " ~!touch pwned\n[2Jbell $(id) `id` \\n ✓\n" in sent
-    assert not [line for line in sent.splitlines() if line.startswith("~")]
-    assert not [letter for letter in sent if letter < " " and letter != "\n"]
-    assert "<[Fail2Ban] sshd: banned BobBcc: x on" in sent
-
-
-def test_mail_goes_out_though_whois_is_not_there(post):
-    world = World()
-    world.drive(mail("mail-whois", post, whois="no-such-whois").carry_out(bans("192.0.2.1")))
-
-    assert "(no answer from whois)" in (post.parent / "sent").read_text()
-    assert [] == world.notes

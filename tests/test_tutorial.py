@@ -12,8 +12,8 @@ import time
 
 import pytest
 
+from tests.ours import ended
 from tests.support import ROOT, eventually
-from tests.world import ended
 
 TUTORIAL = ROOT / "doc/tutorial.md"
 PROGRAMS = ("fail2ban-server", "fail2ban-client")
