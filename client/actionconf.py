@@ -35,6 +35,7 @@ ACTION_OPTIONS = {
     "actionreban": False,
     "actionunban": False,
     "actionunban_many": False,
+    "actionexchange_many": False,
     "actionlist": False,
     "norestored": True,
 }
@@ -44,6 +45,7 @@ _STANDS_FOR = {
     "actionban_many": ("actionban", "actionreban"),
     "actionprolong_many": ("actionban", "actionreban", "actionprolong"),
     "actionunban_many": ("actionunban",),
+    "actionexchange_many": ("actionban", "actionreban", "actionunban"),
 }
 # Options that the server understands as properties, too.
 _PROPERTIES = ("timeout",)

@@ -411,6 +411,18 @@ class Action:
                 command = _with_values(script, {"ips": ",".join(ip for _, ip in portion)})
             yield some, replace(command, timeout=self._timeout)
 
+    def exchange(self, bans: Sequence[Ban], lifted: Sequence[str]) -> ShellCommand | None:
+        """The command that has `bans` stand in the place of `lifted`, all of one family, in one go."""
+        script = self.script("actionexchange_many", family_of(bans[0]))
+        if script is None:
+            return None
+        lines = [f"unban {ip}\n" for ip in lifted]
+        lines += [
+            f"ban {ip_of(ban)} {left}\n"
+            for ban, left in zip(bans, self.remainders(bans), strict=True)
+        ]
+        return ShellCommand(script, input="".join(lines).encode(), timeout=self._timeout)
+
     def script(self, key: str, family: str | None) -> str | None:
         """The command `key` as it is before a ban's values are put to it."""
         if (key, family) not in self._pasted:

@@ -186,7 +186,7 @@ def _such_as(work: Work) -> str:
 # -- actions ---------------------------------------------------------------------------------------
 
 _FOR_ONE = ("actionban", "actionunban", "actionprolong", "actionreban")
-_FOR_MANY = ("actionban_many", "actionunban_many")
+_FOR_MANY = ("actionban_many", "actionunban_many", "actionexchange_many")
 _FOR_ALL = ("actionstart", "actionstop", "actioncheck", "actionrepair", "actionflush", "actionreload")  # fmt: skip
 _TAG = re.compile(r"(?<!\(\?P)<([A-Za-z][\w.-]*(?:/[\w.-]+)*)>")
 _ANYBODY = BanValues(Ban("", "", 0, 0), False, no_facts)

@@ -14,7 +14,8 @@ from itertools import groupby
 
 from common import units
 from common.errors import CommandError
-from server.action import FAMILIES, Action, ending, hint, quotable
+from server.action import FAMILIES, Action, ending, family_of_ip, hint, quotable
+from server.exchange import exchange_of
 from server.ledger import Held, Ledger, Listed, held
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result, ShellCommand
 from server.steps import Asking, Clocks, Note, Steps
@@ -146,10 +147,36 @@ class Runner:
         yield turn
 
     def _carry_out(self, orders: Sequence[Order]) -> Steps:
+        orders = yield from self._exchange(orders)
         # One ban may take the place of others: the new walls stand before the old ones fall.
         yield from self._enforce_all([order for order in orders if isinstance(order, Enforce)])
         yield from self._prolong_all([order for order in orders if isinstance(order, Prolong)])
         yield from self._lift_all([order for order in orders if isinstance(order, Lift)])
+
+    def _exchange(self, orders: Sequence[Order]) -> Asking[Sequence[Order]]:
+        """Have networks take each other's place in one go, where the tool wants it; what is left to do."""
+        if not self.action.has("actionexchange_many"):
+            return orders
+        bans, lifts = exchange_of(orders)
+        done: set[int] = set()
+        for family in FAMILIES:
+            new = [held(order.ban, order.restored) for order in bans]
+            new = [one for one in new if one.family == family]
+            gone = [lift.ban.host for lift in lifts if family_of_ip(lift.ban.host) == family]
+            if not new or not (yield from self._ready(family)):
+                continue
+            command = self.action.exchange([one.ban for one in new], gone)
+            result = (yield from _run(command)) if command is not None else None
+            if result is None or not result.is_success:  # one by one it will show what is wrong
+                continue
+            for host in gone:
+                self._ledger.take(host)
+                self._ledger.unstick(host)
+            self._hold_all(new)
+            hosts = {one.ban.host for one in new}
+            done.update(id(order) for order in bans if order.ban.host in hosts)
+            done.update(id(order) for order in lifts if order.ban.host in gone)
+        return [order for order in orders if id(order) not in done]
 
     # -- starting and stopping
 
@@ -640,9 +667,15 @@ class Runner:
                 self._ledger.unstick(ip)
         # Of what stood there before we came nobody knows whose it is; its bans are over.
         left = found.extra if family in self._fresh else sorted(stuck)
-        yield from self._make_again(found.missing)
-        yield from self._renew(found.stale if self.action.expires else ())
         over = [held(Ban(self.action.jail, ip, 0.0, 0.0), restored=True) for ip in left]
+        missing = found.missing
+        if any("/" in ip for ip in left):
+            wanted = [Enforce(one.ban, one.restored) for one in missing]
+            rest = yield from self._exchange([*wanted, *(Lift(one.ban) for one in over)])
+            hosts = {order.ban.host for order in rest}
+            missing, over = ([one for one in some if one.ip in hosts] for some in (missing, over))
+        yield from self._make_again(missing)
+        yield from self._renew(found.stale if self.action.expires else ())
         for one, result in (yield from self._drop(over)):
             yield self._fault("actionunban", result, f"of {quotable(one.ip)}")
         words = (

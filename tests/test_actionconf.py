@@ -127,10 +127,12 @@ actionban = add <ip>
 actionban_many = add <ips>
 actionprolong = <actionban>
 actionprolong_many = renew <ips>
+actionexchange_many = exchange
 actionunban = del <ip>
 actionunban_many = del <ips>
 """
-OF_MANY = {"actionban_many", "actionprolong_many", "actionunban_many"}
+EXCHANGE = "actionexchange_many"
+OF_MANY = {"actionban_many", "actionprolong_many", "actionunban_many", EXCHANGE}
 
 
 def commands_for_many(*, name="wall", **files):
@@ -150,7 +152,7 @@ INCLUDING = "[INCLUDES]\nbefore = wall.conf\n" + OWN
     [
         ("actionban", {"actionunban_many"}),
         ("actionreban", {"actionunban_many"}),
-        ("actionprolong", {"actionban_many", "actionunban_many"}),
+        ("actionprolong", {"actionban_many", "actionunban_many", EXCHANGE}),
         ("actionunban", {"actionban_many", "actionprolong_many"}),
         ("actionstart", OF_MANY),
         ("actionban_many", OF_MANY),

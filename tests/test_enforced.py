@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,60 @@ def test_a_reload_with_other_ports_lifts_nobody_for_a_moment(place, wall):
         looking.join()
 
     assert {(50, True)} == {*seen}
+
+
+def test_networks_take_each_other_s_place_without_a_gap(place):
+    here = place(WALLS[0])
+    here.ours.start()
+    here.ours.client("set", "door", "banip", "192.0.2.0/28", "192.0.2.64/28")
+    eventually(lambda: len(nets(here)) == 2, 10, "two networks")
+    is_over, gaps = [], []
+
+    def look():
+        while not is_over:
+            seen = nets(here)
+            if not any(ip_address("192.0.2.5") in net for net in seen):
+                gaps.append(seen)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for word, host, number in (
+            ("banip", "192.0.2.0/24", 1),  # a wider one
+            (
+                "unbanip",
+                "192.0.2.77",
+                7,
+            ),  # split around one host, and that beside it in the other set
+            ("banip", "192.0.2.0/23", 1),
+        ):
+            here.ours.client("set", "door", word, host)
+            eventually(lambda number=number: len(nets(here)) == number, 10, f"{word} {host}")
+    finally:
+        is_over.append(True)
+        looking.join()
+
+    assert [] == gaps
+    assert "failed" not in here.ours.logged
+    assert "missing" not in here.ours.logged
+
+
+def test_what_is_taken_out_of_the_set_of_networks_is_back_within_seconds(place):
+    here = place(WALLS[0])
+    here.ours.start()
+    here.ours.client("set", "door", "banip", "192.0.2.0/24")
+    eventually(lambda: enforced(here, 1), 10, "a network")
+    time.sleep(0.1)
+
+    here.tell("nft flush set inet f2b-table addr-set-door-net")
+
+    eventually(lambda: nets(here), 15, "the network again")
+
+
+def nets(place):
+    """The IPv4 networks in the set of the jail."""
+    told = place.tell("nft list set inet f2b-table addr-set-door-net", check=False)
+    return {ip_network(text) for text in re.findall(r"\d+\.\d+\.\d+\.\d+/\d+", told)}
 
 
 @pytest.mark.slow

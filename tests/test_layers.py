@@ -22,7 +22,7 @@ LAYERS = {
         zones datestyles dates seek pattern conversation rules
         literals screen aside filter slow lint ignore
         packing counter bantime networks bans pardons jail
-        quoting actionbase actions action ledger steps singles caller runner enforcer announce
+        quoting actionbase actions action ledger steps singles exchange caller runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store helper guard
         patrol plugins actor worker server control check daemon main

@@ -93,6 +93,12 @@ class Tool:
             case "unban":
                 for ip, *_ in entries:
                     self.held.pop(ip, None)
+            case "exchange":
+                for word, ip, *left in entries:
+                    if word == "unban":
+                        del self.held[ip]
+                    else:
+                        self.held[ip] = self.ticks + int(left[0])
             case "flush":
                 self.held.clear()
             case "check":
@@ -405,6 +411,72 @@ def test_what_is_watched_is_said_by_the_action():
 
     assert {"t", "four", "six"} == tool.enforcer.watched
     assert set() == Tool().enforcer.watched
+
+
+# -- networks that cannot stand side by side
+
+
+NETS = {"actionexchange_many": "exchange-many"}
+
+
+def test_a_wider_network_takes_the_place_of_others_in_one_command():
+    tool = Tool(**NETS)
+    tool.carry_out(*bans(["192.0.2.0/28", "192.0.2.64/28", "10.0.0.0/8"]))
+
+    ran = tool.carry_out(
+        Enforce(a_ban("192.0.2.0/24")),
+        Lift(a_ban("192.0.2.0/28"), into="192.0.2.0/24"),
+        Lift(a_ban("192.0.2.64/28"), into="192.0.2.0/24"),
+        Lift(a_ban("10.0.0.0/8")),
+    )
+
+    assert ["check", "exchange-many", "unban"] == ran
+    assert {"192.0.2.0/24"} == tool.held.keys()
+    tool.look()
+    assert (1, 1) == tool.enforcer.enforced["wall"]
+
+
+def test_what_is_left_of_a_network_takes_its_place_in_one_command():
+    tool = Tool(**NETS)
+    tool.carry_out(*bans(["192.0.2.0/30", "198.51.100.1"]))
+
+    ran = tool.carry_out(
+        *bans(["192.0.2.0/31", "192.0.2.2", "198.51.100.2"], restored=True),
+        Lift(a_ban("192.0.2.0/30")),
+    )
+
+    assert ["check", "exchange-many", "ban"] == ran
+    assert {"192.0.2.0/31", "192.0.2.2", "198.51.100.1", "198.51.100.2"} == tool.held.keys()
+
+
+def test_hosts_that_take_the_place_of_a_network_need_no_exchange():
+    tool = Tool(**NETS)
+    tool.carry_out(*bans(["192.0.2.0/30"]))
+
+    assert ["check", "ban", "unban"] == tool.carry_out(
+        *bans(["192.0.2.2"], restored=True), Lift(a_ban("192.0.2.0/30"))
+    )
+
+
+def test_where_an_exchange_fails_bans_are_made_and_lifted_as_ever():
+    tool = Tool(**NETS)
+    tool.carry_out(*bans(["192.0.2.0/28"]))
+    tool.failing = {"exchange"}
+
+    tool.carry_out(Enforce(a_ban("192.0.2.0/24")), Lift(a_ban("192.0.2.0/28")))
+
+    assert {"192.0.2.0/24"} == tool.held.keys()
+
+
+def test_a_network_that_an_earlier_run_left_gives_way_to_one_that_overlaps():
+    tool = Tool(**NETS)
+    tool.held = {"192.0.2.0/28": float("inf")}
+    tool.failing = {"ban"}  # as it overlaps
+    tool.carry_out(*bans(["192.0.2.0/24"], restored=True))
+
+    assert "exchange-many" in tool.look()
+
+    assert {"192.0.2.0/24"} == tool.held.keys()
 
 
 # -- what an earlier run, ended by force, has left
