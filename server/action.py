@@ -32,6 +32,8 @@ LONGEST_VALUE = 32 * 1024
 _MOST_AT_ONCE = 100_000  # bans that one command reads from its standard input
 _LONGEST_LIST = 64 << 20  # bytes that actionlist may print: some 50 for each ban
 _ADDRESS = re.compile(r"[0-9A-Fa-f]*[:.][0-9A-Fa-f:./]*")
+_ADDRESSES = re.compile(rf"(?:{_ADDRESS.pattern}\n)*")
+_PLAIN = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+").fullmatch
 _FOR_EVER = 3650 * 86400.0  # seconds; no tool need count down longer
 _LONGEST_QUOTE = 500  # letters of a command's output that an error repeats
 
@@ -144,7 +146,7 @@ def ip_of(ban: Ban) -> str:
 
 def is_plain(host: str) -> bool:
     """Whether `host` looks like an IPv4 address."""
-    return host.count(".") == 3 and host.isascii() and host.replace(".", "").isdecimal()
+    return _PLAIN(host) is not None
 
 
 def family_of(ban: Ban) -> str:
@@ -395,8 +397,11 @@ class Action:
         an address a line with its `<remaining>` time.  What is no address is left out.
         `ips` are the addresses of `bans`, for who knows them already.
         """
-        pairs = zip(bans, ips if ips is not None else map(ip_of, bans), strict=True)
-        fit = [pair for pair in pairs if is_plain(pair[1]) or _ADDRESS.fullmatch(pair[1])]
+        if ips is None:
+            ips = [ip_of(ban) for ban in bans]
+        fit = list(zip(bans, ips, strict=True))
+        if not _ADDRESSES.fullmatch("".join([f"{ip}\n" for ip in ips])):  # as a rule it does
+            fit = [pair for pair in fit if _ADDRESS.fullmatch(pair[1])]
         script = self.script(key, family_of(fit[0][0])) if fit else None
         if script is None:
             return

@@ -265,6 +265,11 @@ class Lane:
             text = "[%s] action %s is behind by %d orders; some came to nothing and are left out"
             log.warning(text, self._jail, self._conf.name, before)
 
+    def _is_being_restored(self) -> bool:
+        """Whether bans of an earlier run wait."""
+        lasts = [orders[-1] for orders, _ in self._waiting if isinstance(orders, list) and orders]
+        return any(isinstance(order, Enforce) and order.restored for order in lasts)
+
     def _wake(self) -> None:
         if self._is_worked:
             self._changed.notify_all()
@@ -308,7 +313,11 @@ class Lane:
         return self.enforcer.carry_out(orders)
 
     def _look(self, enforcer: Enforcer) -> Steps:
-        self._is_looking = False
+        with self._changed:
+            if self._is_being_restored():  # they would wait for it, and it would have to come again
+                self._waiting.append((self._look, None))
+                return _nothing()
+            self._is_looking = False
         return enforcer.look()
 
     def _drive(self, steps: Steps) -> None:

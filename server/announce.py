@@ -36,6 +36,9 @@ class Line(NamedTuple):
 
 def line_of(jail: str, said: Order | Event) -> Line:
     """How `said` reads in the log."""
+    if isinstance(said, Enforce):  # these come by the ten thousand
+        what = "Restore Ban" if said.restored else "Ban"
+        return Line("fail2ban.actions", NOTICE, f"[{jail}] {what} {said.ban.host}")
     match said:
         case Failure(host=host, when=when):
             return Line("fail2ban.filter", INFO, f"[{jail}] Found {host} - {_date(when)}")
@@ -43,9 +46,6 @@ def line_of(jail: str, said: Order | Event) -> Line:
             return Line("fail2ban.filter", INFO, f"[{jail}] Ignore {host} by {why}")
         case AlreadyBanned(host):
             return Line("fail2ban.actions", NOTICE, f"[{jail}] {host} already banned")
-        case Enforce(ban, restored):
-            what = "Restore Ban" if restored else "Ban"
-            return Line("fail2ban.actions", NOTICE, f"[{jail}] {what} {ban.host}")
         case Prolong(ban):
             until = _date(ban.until)
             text = f"[{jail}] Increase Ban {ban.host} ({ban.count} # {ban.seconds:.0f} -> {until})"

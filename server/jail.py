@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from common.address import holds, place_of
@@ -296,13 +296,7 @@ class Jail:
         lifted: Mapping[str, float] | None = None,
     ) -> list[Order]:
         """Take up what an earlier run has left; `lifted` is what was let in by hand, and when."""
-        orders: list[Order] = []
-        for ban in bans:
-            for left in self._unpardoned(ban):
-                if left.until <= now:
-                    orders += self._take_up_parts(left, now)
-                elif not self._ignored.covers(left.host):
-                    orders += self._take_up(left)
+        orders = self.restore_bans(bans, now)
         self._pardons.take_up(lifted or {})
         for failure in failures:
             if failure.when < now - self.conf.find_time:
@@ -310,6 +304,18 @@ class Jail:
             if not self._pardons.forgive(failure.host, failure.when):
                 self.failures.add(self._counted_anew(failure))
                 self._settle_forgotten()
+        return orders
+
+    def restore_bans(self, bans: Iterable[Ban], now: float) -> list[Order]:
+        """Take up some of the bans that an earlier run has left; `restore` comes after the last of them."""
+        orders: list[Order] = []
+        is_pardoned, is_ignored = bool(self._pardons), self._ignored.covers
+        for ban in bans:
+            for left in self._unpardoned(ban) if is_pardoned else (ban,):
+                if left.until <= now:
+                    orders += self._take_up_parts(left, now)
+                elif not is_ignored(left.host):
+                    orders += self._take_up(left)
         return [*orders, *self.spare_ignored(now)]
 
     def lifts_of(self, bans: Iterable[Ban]) -> list[Lift]:
@@ -423,8 +429,7 @@ class Jail:
         if network is None:
             return []
         inside = sorted(self.bans.within(network), key=lambda ban: ban.since)
-        ban = replace(
-            self._sentence(network, now, ()),
+        ban = self._sentence(network, now, ())._replace(
             failures=sum(each.failures for each in inside),
             matches=self._last([line for each in inside for line in each.matches]),
             is_merged=True,
@@ -438,7 +443,7 @@ class Jail:
         """Have `ban` stand, and stand in for those of hosts in its network."""
         inside = self.bans.within(ban.host)
         if inside:
-            ban = replace(ban, parts=(*ban.parts, *parts_from(inside)))
+            ban = ban._replace(parts=(*ban.parts, *parts_from(inside)))
         for each in inside:
             self.bans.take(each.host)
             self._changes.lift(each.host)
@@ -446,12 +451,14 @@ class Jail:
         self.total_banned += 1
         if inside or not restored:
             self._changes.ban(ban)
+        if not inside:
+            return [Enforce(ban, restored)]
         return [Enforce(ban, restored), *(Lift(each, into=ban.host) for each in inside)]
 
     def _keep_in(self, around: Ban, ban: Ban) -> Order:
         """Have `around`, the ban of a network, stand in for `ban`, too."""
         others = (part for part in around.parts if part.host != ban.host)
-        wider = replace(around, parts=(*others, ban))
+        wider = around._replace(parts=(*others, ban))
         self.bans.put(wider)
         self._changes.ban(wider)
         self._changes.ban(ban)
@@ -488,7 +495,7 @@ class Jail:
             self._changes.ban(each)
         kept = {each.host for each in _all_in(stay)}
         if any(part.host in kept for part in gone.parts):
-            gone = replace(gone, parts=tuple(p for p in gone.parts if p.host not in kept))
+            gone = gone._replace(parts=tuple(p for p in gone.parts if p.host not in kept))
         # Those that stay are shut out by themselves before the wall around them falls.
         return [*(Enforce(each, restored=True) for each in stay), Lift(gone, is_over=is_over)]
 
@@ -515,7 +522,7 @@ class Jail:
         group = group_of(host)
         for ban in self.bans.within(group) if group else ():
             if not ban.is_spent:
-                spent = replace(ban, is_spent=True)
+                spent = ban._replace(is_spent=True)
                 self.bans.put(spent)
                 self._changes.ban(spent)
 
@@ -547,7 +554,7 @@ def _merged(fields: Iterable[Mapping[str, object]]) -> Mapping[str, object]:
 def _moved(ban: Ban, step: float, since: float) -> Ban:
     """`ban` as begun `step` later, with those of its parts that began at `since` or after."""
     parts = tuple(_moved(p, step, since) if p.since >= since else p for p in ban.parts)
-    return replace(ban, since=ban.since + step, parts=parts)
+    return ban._replace(since=ban.since + step, parts=parts)
 
 
 def _all_in(bans: Iterable[Ban]) -> Iterator[Ban]:

@@ -7,7 +7,6 @@ Arithmetic on addresses and records; knows no jail, and nobody's list of bans.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from common.address import Network, around, holds, is_single, network, place_of, text_of, without
 from server.records import Ban
@@ -99,7 +98,7 @@ def remains(ban: Ban, lifted: str) -> tuple[Ban, ...]:
     for piece in pieces:
         own = tuple(part for part in rest if _lies_in(part, piece))
         rest = [part for part in rest if not _lies_in(part, piece)]
-        bans.append(replace(ban, host=text_of(piece), parts=own))
+        bans.append(ban._replace(host=text_of(piece), parts=own))
     return (*bans, *rest)
 
 
@@ -122,7 +121,7 @@ def nested(bans: Iterable[Ban]) -> tuple[Ban, ...]:
         standing.append(ban)
     for at, some in inside.items():
         parts = {part.host: part for part in (*standing[at].parts, *parts_from(some))}
-        standing[at] = replace(standing[at], parts=tuple(parts.values()))
+        standing[at] = standing[at]._replace(parts=tuple(parts.values()))
     return tuple(standing)
 
 
@@ -144,4 +143,4 @@ def single_of(ban: Ban) -> Ban | None:
         place is None or one is None or not holds(place, one)
     ):  # a filter may know a `seen` of its own
         return None
-    return replace(ban, host=text_of(one), parts=(), is_merged=False)
+    return ban._replace(host=text_of(one), parts=(), is_merged=False)

@@ -9,7 +9,7 @@ Moments are seconds since 1970 (float), lengths seconds; "for ever" is `math.inf
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ class JournalBlock:
     is_known: bool = False
 
 
-_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
 # One is made for every line that fails; a tuple takes a quarter of a frozen dataclass's time.
@@ -88,14 +88,14 @@ class Failure(NamedTuple):
     lines: tuple[str, ...] = ()
     is_name: bool = False
     attempts: int = 1
-    fields: Mapping[str, Any] = _NO_FIELDS
+    fields: Mapping[str, Any] = NO_FIELDS
     path: str = ""
     offset: int = -1
     rule: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Ban:
+# So are bans, and what is ordered of them: a hundred thousand may be restored at a start.
+class Ban(NamedTuple):
     """A host shut out of one jail from `since` on, for `seconds`.
 
     `failures` is how many led to it, `matches` (bounded) the log lines, `count` how many bans the
@@ -108,8 +108,8 @@ class Ban:
     seconds: float
     matches: tuple[str, ...] = ()
     failures: int = 0
-    count: int = 1
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    count: int = 1  # type: ignore[assignment]  # in the place of a tuple's method
+    fields: Mapping[str, Any] = NO_FIELDS
     parts: tuple[Ban, ...] = ()
     is_merged: bool = False
     is_spent: bool = False
@@ -119,26 +119,23 @@ class Ban:
         return self.since + self.seconds
 
     def prolonged_to(self, until: float) -> Ban:
-        return replace(self, seconds=until - self.since)
+        return self._replace(seconds=until - self.since)
 
 
-@dataclass(frozen=True, slots=True)
-class Enforce:
+class Enforce(NamedTuple):
     """Order: shut `ban.host` out.  `restored` where the ban is older than this run of the server."""
 
     ban: Ban
     restored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Prolong:
+class Prolong(NamedTuple):
     """Order: a host that is shut out already stays so for longer."""
 
     ban: Ban
 
 
-@dataclass(frozen=True, slots=True)
-class Lift:
+class Lift(NamedTuple):
     """Order: let `ban.host` in again, with those of its parts that `ban` still names.
 
     Where `into` names the ban of a network, that one stands in for it: the host stays shut out.

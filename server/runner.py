@@ -135,6 +135,9 @@ class Runner:
             for _, together in groupby(orders, type):
                 yield list(together)
             return
+        if Lift not in {type(order) for order in orders}:
+            yield orders
+            return
         turn: list[Order] = []
         lifted: set[str] = set()
         for order in orders:

@@ -8,7 +8,6 @@ that was banned for its hosts these hosts; a network banned by hand it gets as i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from common import units
 from common.address import holds, place_of
@@ -53,7 +52,7 @@ def _singled(orders: Sequence[Order]) -> Iterator[Order]:
         elif isinstance(order, Lift):
             yield from (Lift(one) for one in singles if one.host not in kept)
         elif not isinstance(order, Enforce):
-            yield from (replace(order, ban=one) for one in singles)
+            yield from (order._replace(ban=one) for one in singles)
         elif order.restored:
             yield from (Enforce(one, restored=True) for one in singles)
         elif not ban.is_merged:

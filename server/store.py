@@ -16,11 +16,10 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -28,11 +27,22 @@ from typing import TypeVar
 
 from common.errors import Fail2banError
 from server.records import Ban, Failure, Position, Progress
-from server.tables import MEMORY, Changes, DamagedError, ForeignError, Tables, copy_of, set_aside
+from server.tables import (
+    MEMORY,
+    BanRow,
+    Changes,
+    DamagedError,
+    ForeignError,
+    Tables,
+    bans_of_rows,
+    copy_of,
+    set_aside,
+)
 
 _log = logging.getLogger("fail2ban.store")
 _T = TypeVar("_T")
 
+_PORTIONS = (5_000, 20_000)  # bans that are restored together: at first, and at most
 _GATHER = 0.05  # seconds that a group stays open for more to join: at most 20 commits a second
 _ANSWER = 30.0  # seconds that a question waits for the writer
 _RETRY = (0.5, 30.0)  # seconds until the disk is tried again: at first, and at most
@@ -199,7 +209,18 @@ class Store:
 
         A network's ban that ended meanwhile is among them if it stands in for some that run on.
         """
-        return self._answer([], lambda tables: tables.bans(jail, now, limit))
+        nothing: list[BanRow] = []
+        rows = self._answer(nothing, lambda tables: tables.bans(jail, now, limit))
+        return bans_of_rows(jail, rows)
+
+    def bans_in_portions(self, jail: str, now: float) -> Iterator[list[Ban]]:
+        """The same, of one moment, in portions that grow: there is work for others after the first."""
+        nothing: list[BanRow] = []
+        rows = self._answer(nothing, lambda tables: tables.bans(jail, now, None))
+        at, (size, most) = 0, _PORTIONS
+        while at < len(rows):
+            yield bans_of_rows(jail, rows[at : at + size])
+            at, size = at + size, min(size * 2, most)
 
     def ended(self, jail: str, since: float, now: float) -> list[Ban]:
         """The bans of `jail` that ended since then, and that an action may not have lifted."""
@@ -249,10 +270,10 @@ class Store:
 
     def _bounded(self, ban: Ban) -> Ban:
         if ban.parts:
-            ban = replace(ban, parts=tuple(map(self._bounded, ban.parts)))
+            ban = ban._replace(parts=tuple(map(self._bounded, ban.parts)))
         if len(ban.matches) <= self.max_matches:
             return ban
-        return replace(ban, matches=ban.matches[-self.max_matches :] if self.max_matches else ())
+        return ban._replace(matches=ban.matches[-self.max_matches :] if self.max_matches else ())
 
     def _count_waiting(self) -> None:
         self._waiting_failures = sum(

@@ -12,15 +12,16 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import Fail2banError
-from server.records import Ban, Failure, Position
+from server.records import NO_FIELDS, Ban, Failure, Position
 
 VERSION = 1
 MEMORY = ":memory:"
@@ -52,6 +53,9 @@ CREATE TABLE position (
 """
 _INSERT_BAN = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)"
 _END = "COALESCE(ended, CASE WHEN seconds < 0 THEN 9e999 ELSE since + seconds END)"
+
+
+BanRow = tuple[Any, ...]  # host, since, seconds, failures, count, data
 
 
 class DamagedError(Exception):
@@ -265,19 +269,21 @@ class Tables:
             for path, device, inode, offset, fingerprint, cursor in rows
         }
 
-    def bans(self, jail: str, now: float, limit: int | None) -> list[Ban]:
-        """The bans that run on after `now`, oldest first; of too many, the newest.
+    def bans(self, jail: str, now: float, limit: int | None) -> list[BanRow]:
+        """The bans that run on after `now`, oldest first, for `bans_of_rows`; of too many, the newest.
 
         Among them are those of networks that ended while no server ran, but stand in for some that run on.
         """
         rows = self._db.execute(
             "SELECT host, since, seconds, failures, count, data FROM ban"
             f" WHERE jail = ? AND ended IS NULL AND ({_END} > ? OR instr(data, '\"parts\"'))"
-            " ORDER BY since DESC, host DESC LIMIT ?",
-            (_key(jail), now, -1 if limit is None else limit),
-        )
-        found = _bans_of_rows(jail, rows.fetchall()[::-1])
-        return [ban for ban in found if ban.until > now or _outlives(ban.parts, now)]
+            " ORDER BY host",
+            (_key(jail), now),
+        ).fetchall()
+        rows = [row for row in rows if row[2] < 0 or row[1] + row[2] > now or _outlives(row, now)]
+        # SQLite has them in the order of hosts; to sort them takes it twice as long as to read them.
+        rows.sort(key=itemgetter(1))
+        return rows if limit is None else rows[max(0, len(rows) - limit) :]
 
     def ended(self, jail: str, since: float, now: float) -> list[Ban]:
         """The bans that ended from `since` until `now` of which nobody wrote that they were lifted.
@@ -290,7 +296,7 @@ class Tables:
             " (SELECT max(ended) FROM ban WHERE jail = ?1) - ?4) ORDER BY since, host",
             (_key(jail), since, now, _LAST_MINUTE),
         )
-        return _bans_of_rows(jail, rows.fetchall())
+        return bans_of_rows(jail, rows.fetchall())
 
     def bans_of(self, host: str) -> list[Ban]:
         """The newest ban of `host` in each jail, over or not."""
@@ -499,22 +505,27 @@ def _hosts_in(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _hosts_in(part)
 
 
-def _outlives(parts: Iterable[Ban], now: float) -> bool:
-    return any(part.until > now for part in parts)
+def _outlives(row: BanRow, now: float) -> bool:
+    (ban,) = bans_of_rows("", [row])
+    return any(part.until > now for part in ban.parts)
 
 
+_PLAIN = 2  # keys in the data of most bans: they are about no network
 _AT_ONCE = 1000  # texts that are decoded together, for a third of the time that each would take
 
 
-def _bans_of_rows(jail: str, rows: list[Any]) -> list[Ban]:
+def bans_of_rows(jail: str, rows: Sequence[BanRow]) -> list[Ban]:
+    """The bans of `jail` that `Tables.bans` has read; any thread may make them of it."""
     bans = []
     for at in range(0, len(rows), _AT_ONCE):
         some = rows[at : at + _AT_ONCE]
         every = json.loads(f"[{','.join([row[-1] for row in some])}]")
-        bans += [
-            _ban_of(jail, _text(host), since, seconds, failures, count, more)
-            for (host, since, seconds, failures, count, _), more in zip(some, every, strict=True)
-        ]
+        for (host, since, seconds, failures, count, _), more in zip(some, every, strict=True):
+            if len(more) == _PLAIN and isinstance(host, str) and seconds >= 0:
+                lines, fields = tuple(more["matches"]), more["fields"] or NO_FIELDS
+                bans.append(Ban(jail, host, since, seconds, lines, failures, count, fields))
+            else:
+                bans.append(_ban_of(jail, _text(host), since, seconds, failures, count, more))
     return bans
 
 
@@ -548,7 +559,7 @@ def _ban_of(
         tuple(more["matches"]),
         failures,
         count,
-        more["fields"],
+        more["fields"] or NO_FIELDS,
         _parts_of(jail, more["parts"]) if "parts" in more else (),
         more.get("is_merged", False),
         more.get("is_spent", False),

@@ -380,20 +380,27 @@ class Worker:
         self._actor = Actor(name, conf.actions, world.run, self._fact, clocks, world.patrol)
         self._actor.start()
         since = now - conf.find_time
-        early = [Enforce(ban) for ban in self._jail.bans]
+        orders: list[Order] = [Enforce(ban) for ban in self._jail.bans]
+        self._actor.carry_out(orders)
         store = self._world.store
         self._positions = dict(store.positions(name))
         unclean_since = self._positions.get(STANDING)  # where an earlier run was ended by force
         self._positions[STANDING] = self._unsaved[STANDING] = unclean_since or repr(now)
         self._save()  # what was lifted meanwhile is not to be restored
-        bans, failures = store.bans(name, now), store.failures(name, since)
+        unrestored: list[Ban] = []
+        for bans in store.bans_in_portions(name, now):
+            restored = self._jail.restore_bans(bans, now)
+            self._actor.carry_out(restored)  # while the next ones are read
+            orders += restored
+            if unclean_since:
+                unrestored += [ban for ban in bans if ban.host not in self._jail.bans]
+        failures = store.failures(name, since)
         counted = [failure for failure in failures if not self._is_to_look_up(failure)]
-        restored = self._jail.restore(bans, counted, now, store.lifted(name, since))
-        self._actor.carry_out([*early, *restored])  # first: there may be many lines to write
+        self._jail.restore((), counted, now, store.lifted(name, since))
         if unclean_since:
             ended = store.ended(name, float(str(unclean_since)), now)
-            self._actor.clear_away(self._jail.lifts_of([*bans, *ended]))
-        self._say([*early, *restored])
+            self._actor.clear_away(self._jail.lifts_of([*unrestored, *ended]))
+        self._say(orders)  # last: there may be many lines to write
         for failure in failures:
             if self._is_to_look_up(failure):  # nobody knew the name yet when the last run ended
                 self._look_up(failure, is_saved=True)

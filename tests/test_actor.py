@@ -136,6 +136,38 @@ def test_threads_are_there_only_while_there_is_something_to_do(monkeypatch):
     assert stage.actor.join(10)
 
 
+def test_a_look_comes_when_all_bans_of_an_earlier_run_are_made():
+    listing = ActionConf("wall", {"actionban": "ban <ip>", "actionlist": "list"})
+    stage = Stage(listing)
+    looks = []
+
+    class Watchman:
+        """A patrol that has it looked at when the first ban is made, as if that had taken long."""
+
+        def begin(self, lane, names):
+            looks.append(lane)
+
+        def expect(self, *of_it):
+            pass
+
+        def forget(self, lane):
+            pass
+
+    actor = Actor("ssh", (listing,), stage._run, patrol=Watchman())
+    stage.gate.clear()
+    actor.carry_out([Enforce(a_ban("192.0.2.1"), restored=True)])
+    eventually(lambda: looks)
+    looks[0].look()
+    actor.carry_out([Enforce(a_ban("192.0.2.2"), restored=True)])
+    stage.gate.set()
+    assert actor.settle(10)
+    eventually(lambda: "list" in stage.ran)
+    actor.end()
+    assert actor.join(10)
+
+    assert stage.ran[:3] == ["ban 192.0.2.1", "ban 192.0.2.2", "list"]
+
+
 def test_what_waits_for_an_action_that_hangs_is_bounded_by_the_number_of_hosts(monkeypatch):
     monkeypatch.setattr("server.actor.MOST_WAITING", 100)
     stage = Stage()

@@ -104,6 +104,16 @@ def test_an_address_is_covered_if_one_of_the_networks_has_it(networks, plain):
     assert listed.covers(str(plain)) == any(plain in network for network in networks)
 
 
+@pytest.mark.parametrize("host", ["[127.0.0.1]", " 127.0.0.1", "127.0.0.1%lo", "::ffff:127.0.0.1"])
+def test_an_address_is_covered_however_it_is_written(host):
+    assert IgnoreList(["127.0.0.0/8"]).covers(host)
+
+
+def test_a_wide_network_covers_what_begins_with_any_of_its_numbers():
+    assert IgnoreList(["10.0.0.0/7"]).covers("11.0.7.9")
+    assert IgnoreList(["10.0.0.0/7"]).covers("10.0.0.0/8")
+
+
 def test_thousands_of_entries_cost_one_look_for_each_length():
     many = IgnoreList(f"10.{n // 256}.{n % 256}.0/24" for n in range(50_000))
 

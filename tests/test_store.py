@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -197,6 +196,19 @@ def test_of_too_many_bans_the_newest_are_restored(path):
         assert bans == store.bans("sshd", NOW)
 
 
+def test_many_bans_come_in_portions_that_together_are_all_of_them_in_their_order(path, monkeypatch):
+    monkeypatch.setattr("server.store._PORTIONS", (2, 4))
+    bans = [a_ban(f"192.0.2.{n}", since=NOW - n) for n in range(9)]
+    saved(path, progress(banned=tuple(bans)))
+
+    with a_store(path) as store:
+        portions = list(store.bans_in_portions("sshd", NOW))
+
+        assert [2, 4, 3] == [len(some) for some in portions]
+        assert bans[::-1] == [ban for some in portions for ban in some]
+        assert [] == list(store.bans_in_portions("nginx", NOW))
+
+
 @pytest.mark.parametrize(
     ("most", "kept"), [(0, ()), (1, ("c",)), (2, ("b", "c")), (9, ("a", "b", "c"))]
 )
@@ -297,6 +309,9 @@ def steps(draw):
         st.integers(0, 9),
         st.integers(1, 9),
         FIELDS,
+        st.just(()),
+        st.booleans(),
+        st.booleans(),
     )
     failures = st.builds(
         Failure,
@@ -340,7 +355,7 @@ class Model:
         for ban in step.banned:
             total, last = self.totals.get((jail, ban.host), (0, None))
             self.totals[jail, ban.host] = total + (ban.since != last), ban.since
-            self.running[jail, ban.host] = replace(ban, matches=ban.matches[-3:])
+            self.running[jail, ban.host] = ban._replace(matches=ban.matches[-3:])
         for host in step.lifted:
             self.running.pop((jail, host), None)
         self.positions.setdefault(jail, {}).update(step.positions)

@@ -8,7 +8,15 @@ from contextlib import closing
 import pytest
 
 from server.records import Ban, Failure, Position
-from server.tables import VERSION, Changes, DamagedError, ForeignError, Tables, set_aside
+from server.tables import (
+    VERSION,
+    Changes,
+    DamagedError,
+    ForeignError,
+    Tables,
+    bans_of_rows,
+    set_aside,
+)
 
 NOW = 1_800_000_000.0
 BAN = Ban("sshd", "192.0.2.7", NOW, 600.0, ("a line",), 3, 2, {"user": "root"})
@@ -29,6 +37,10 @@ def path(tmp_path):
     return str(tmp_path / "db")
 
 
+def bans(tables, moment=NOW):
+    return bans_of_rows("sshd", tables.bans("sshd", moment, None))
+
+
 def old_database(path, rows):
     with closing(sqlite3.connect(path)) as db:
         db.executescript(OLD)
@@ -44,7 +56,7 @@ def old_database(path, rows):
 def taken_over(path, *rows):
     old_database(path, rows)
     with closing(Tables(path)) as tables:
-        return tables.bans("sshd", 0, None), sorted(tables.history())
+        return bans(tables, 0), sorted(tables.history())
 
 
 def test_changes_are_written_together_or_not_at_all(path):
@@ -55,9 +67,9 @@ def test_changes_are_written_together_or_not_at_all(path):
         with pytest.raises(OverflowError):
             tables.write({"sshd": good, "nginx": bad})
 
-        assert [] == tables.bans("sshd", NOW, None)
+        assert [] == bans(tables)
         tables.write({"sshd": good})
-        assert [BAN] == tables.bans("sshd", NOW, None)
+        assert [BAN] == bans(tables)
 
 
 def test_two_changes_make_one():
@@ -172,7 +184,7 @@ def test_bans_that_can_still_be_read_are_salvaged(path):
     with closing(Tables(path)) as tables:
         tables.salvage(aside)
 
-        assert [BAN] == tables.bans("sshd", NOW, None)
+        assert [BAN] == bans(tables)
         assert [("sshd", BAN.host, 7, NOW)] == list(tables.history())
 
 
