@@ -714,7 +714,7 @@ def running(tmp_path_factory):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_client_prints_what_clients_have_always_printed(running, words, expected):
-    assert expected == running.says(*words)
+    assert expected == running.client(*words).stdout.removesuffix("\n")
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for_longer_than_told(ours):
