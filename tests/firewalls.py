@@ -6,14 +6,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
 
 from server.enforcer import Enforcer
+from tests.firewalld import a_firewalld
 from tests.network import a_program, conf, real
-from tests.support import eventually
 
 HOSTS = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]
 
@@ -195,8 +194,10 @@ else: fail("usage", 1)
 """,
     "ipfw": r"""
 quiet = words[0] == "-q"
+def place(l): return int(l.split()[1]) if l[0] == "R" else 0
+last = max(map(place, state), default=0)
 def do(words):
-    global state
+    global state, last
     if ".300" in " ".join(words): fail("ipfw: hostname unknown", 68)
     if words[0] == "table":
         name, verb = words[1:3]
@@ -213,22 +214,21 @@ def do(words):
             if (line in state) == (verb == "add"):
                 if not quiet: fail("ipfw: record exists or not found", 71)
             else: state = state + [line] if verb == "add" else [l for l in state if l != line]
-    elif words == ["list"]: [print(l[2:]) for l in state if l.startswith("R ")]
+    elif words == ["list"]: [print(l[2:]) for l in sorted(state, key=place) if l[0] == "R"]
     elif words[0] == "add":
         rule = words[1:]
-        used = [int(l.split()[1]) for l in state if l.startswith("R ")]
-        number = int(rule.pop(0)) if rule[0].isdigit() else max(used, default=0) + 100
+        number = int(rule.pop(0)) if rule[0].isdigit() else last + 100
+        last = max(last, number)
         state.append(f"R {number:05} " + " ".join(rule))
-        state.sort(key=lambda l: l.split()[:2])
     elif words[0] == "delete":
-        if not any(l.startswith(f"R {words[1]} ") for l in state):
-            if not quiet: fail("ipfw: rule not found", 71)
-        state = [l for l in state if not l.startswith(f"R {words[1]} ")]
+        left = [l for l in state if not l.startswith(f"R {words[1]} ")]
+        if len(left) == len(state) and not quiet: fail("ipfw: rule not found", 71)
+        state = left
     else: fail("usage", 64)
 if words[quiet:] == ["/dev/stdin"]:
-    for line in sys.stdin:
-        do(line.split())
-        save()
+    try:
+        for line in sys.stdin: do(line.split())
+    finally: save()  # what came before a mistake is done
 else: do(words[quiet:])
 """,
     "afctl": r"""
@@ -258,7 +258,7 @@ elif words[0] == "allow":
 else: fail("usage", 1)
 """,
 }  # fmt: skip
-STAND_IN = """#!{python}
+STAND_IN = """#!{python} -IS
 import os, re, sys
 words, file = sys.argv[1:], sys.argv[0] + ".state"
 state = open(file).read().splitlines() if os.path.exists(file) else []
@@ -295,14 +295,16 @@ class Scene:
 
 
 @pytest.fixture
-def stage(world, tmp_path, monkeypatch, request):
-    """Make a scene in which what a kind needs is there."""
+def stage(tmp_path, monkeypatch, request):
+    """Make a scene in which what a kind needs is there; firewall-cmd is the program itself if `is_whole`."""
 
-    def make(kind):
+    def make(kind, is_whole=False):
         means = {"DIR": str(tmp_path)}
         if kind.needs == "firewalld":
-            means["FIREWALL"] = request.getfixturevalue("firewalld")
-        elif kind.needs == "ufw":
+            running = request.getfixturevalue("firewalld")
+            means["FIREWALL"] = running.command if is_whole else running.quick
+            return Scene(running.cleared(), means)
+        if kind.needs == "ufw":
             means["UFW"] = request.getfixturevalue("ufw")
         elif kind.needs in STAND_INS:
             names = ["shorewall", "shorewall6"] if kind.needs == "shorewall" else [kind.needs]
@@ -312,50 +314,16 @@ def stage(world, tmp_path, monkeypatch, request):
             monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
         elif kind.needs:
             real(kind.needs)
-        return Scene(world, means)
+        return Scene(request.getfixturevalue("world"), means)
 
     return make
 
 
-BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow user="*"/><allow own="*"/>
-<allow send_destination="*" eavesdrop="true"/><allow receive_sender="*"/></policy></busconfig>
-"""
-
-
-@pytest.fixture
-def firewalld(world, tmp_path):
-    """firewalld, in a network and on a bus of its own; how firewall-cmd is called there."""
-    for program in ("firewalld", "firewall-cmd", "dbus-daemon"):
-        real(program)
-    path = tmp_path / "bus"
-    (tmp_path / "bus.conf").write_text(BUS.format(path=path))
-    settings = tmp_path / "firewalld"
-    shutil.copytree("/etc/firewalld", settings)
-    command = f"env DBUS_SYSTEM_BUS_ADDRESS=unix:path={path} firewall-cmd"
-    bus = subprocess.Popen(["dbus-daemon", f"--config-file={tmp_path}/bus.conf", "--nofork"])
-    try:
-        eventually(path.exists, what="the bus")
-        network = world.tell("ip netns identify $$").strip()
-        server = subprocess.Popen(
-            ["ip", "netns", "exec", network, "firewalld", "--nofork", "--nopid",
-             f"--system-config={settings}", f"--log-file={tmp_path}/firewalld.log"],
-            env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={path}"},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            eventually(
-                lambda: "running" in world.tell(f"{command} --state"), 20, "the start of firewalld"
-            )
-            yield command
-        finally:
-            server.terminate()
-            server.wait(20)
-    finally:
-        bus.terminate()
-        bus.wait(10)
+@pytest.fixture(scope="module")
+def firewalld(tmp_path_factory):
+    """One firewalld for all tests of a file: to start it takes longer than most of them."""
+    with a_firewalld(tmp_path_factory.mktemp("firewalld")) as running:
+        yield running
 
 
 @pytest.fixture

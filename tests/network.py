@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -98,17 +99,24 @@ class World:
         return self.run(ShellCommand(" ".join(words)), output_limit=1 << 24).stdout
 
 
-@pytest.fixture
-def world():
+@contextmanager
+def a_network(what):
+    """The name of a network namespace that is there for a while."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         unavailable("needs root and ip")
-    name = f"f2b-test-{os.getpid()}"
+    name = f"f2b-{what}-{os.getpid()}"
     if subprocess.run(["ip", "netns", "add", name], check=False).returncode != 0:
         unavailable("no network namespaces here")
     try:
-        yield World(name)
+        yield name
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.fixture
+def world():
+    with a_network("test") as name:
+        yield World(name)
 
 
 def a_program(directory, name, text):

@@ -159,7 +159,7 @@ def test_to_lift_what_is_not_there_is_no_error_but_no_program_is(world, action, 
 @pytest.mark.root
 def test_a_direct_rule_of_many_loses_only_who_is_lifted(stage):
     kind = KINDS["firewallcmd-multiport"]
-    scene = stage(kind)
+    scene = stage(kind, is_whole=True)
     enforcer = scene.enforcer(kind)
     hosts = [f"192.0.2.{number}" for number in range(1, 7)]
     scene.drive(enforcer.carry_out(bans(*hosts)))
@@ -177,7 +177,7 @@ def test_a_direct_rule_of_many_loses_only_who_is_lifted(stage):
 @pytest.mark.root
 def test_a_rich_rule_that_firewalld_refuses_beside_others_is_told(stage):
     kind = KINDS["firewallcmd-rich-rules"]
-    scene = stage(kind)
+    scene = stage(kind, is_whole=True)
     enforcer = Enforcer("sshd", (conf(scene.meant(kind.action).replace("6010", "66010")),))
     scene.drive(enforcer.carry_out(bans("192.0.2.1")))
 
