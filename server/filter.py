@@ -285,8 +285,8 @@ class Filter:
         if not self.dates.takes_now:
             at = offset - block.start.offset
             if path == block.path and at >= begin:
-                before = block.data[max(begin, at - _FAR_ENOUGH) : at]
-                last = self._last_date(before, now) or last
+                far = max(begin, at - _FAR_ENOUGH)
+                last = self._last_date(block.data, far, at, now) or last
         when = _lent(last, now)
         return _Line(path, offset, line, text, hit.start if hit else 0, when, mask)
 
@@ -328,24 +328,23 @@ class Filter:
                     if block.found is not None:
                         known[start] = line, text, cut, when
                 else:
-                    self._date_before(path, data[skipped:start], now)
+                    self._date_before(path, data, skipped, start, now)
                     when = self._loan(path, now)
                 skipped = end
             yield _line(_Line, (path, offset + start, line, text, cut, when, mask, None))
         if not takes_now:
-            self._date_before(path, data[skipped:], now)
+            self._date_before(path, data, skipped, len(data), now)
 
-    def _date_before(self, path: str, data: bytes, now: float) -> None:
+    def _date_before(self, path: str, data: bytes, begin: int, end: int, now: float) -> None:
         """Take note of the last date in lines that were passed over."""
-        moment = self._last_date(data, now)
+        moment = self._last_date(data, begin, end, now)
         if moment is not None:
             self._last_dates[path] = moment
 
-    def _last_date(self, data: bytes, now: float) -> float | None:
-        """The last date in some lines."""
-        end = len(data)
-        while end > 0:
-            start = data.rfind(b"\n", 0, end) + 1
+    def _last_date(self, data: bytes, begin: int, end: int, now: float) -> float | None:
+        """The last date in the lines of `data` from `begin` to `end`; nothing of them is copied."""
+        while end > begin:
+            start = data.rfind(b"\n", begin, end) + 1 or begin
             if start < end:
                 line = self._decode(data[start : min(end, start + LONGEST_LINE)])
                 hit = self.dates.find(line, now)

@@ -50,6 +50,15 @@ class Found:
         """What `screen` would find by itself; None if it was not among those searched for."""
         return self._places.get(screen.signature)
 
+    @property
+    def size(self) -> int:
+        """How many places there are, for all together."""
+        return sum(map(len, self._places.values()))
+
+    def unread(self) -> Found:
+        """The same, without what was read there: to be kept for longer."""
+        return Found(self._places)
+
     def read_by(self, way: Hashable) -> dict[int, Any]:
         """What the lines say, by where they begin: for all who read lines in the same `way`.
 

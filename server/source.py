@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from server.records import LogBlock, Position
-from server.screen import Screen
+from server.screen import Found, Screen
 
 log = logging.getLogger("fail2ban.source")
 
@@ -262,6 +262,10 @@ class Inbox:
         except Exception:  # then there is more to read
             log.exception("[%s] failed to find where to begin in %s", self.jail, source.path)
             return offset
+
+    def has_nothing_in(self, found: Found) -> bool:
+        """Whether a search for this jail's screen, too, says that no line is worth it."""
+        return self.screen is not None and found.places_of(self.screen) == []
 
     def offer(self, block: LogBlock) -> bool:
         try:

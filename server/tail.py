@@ -10,6 +10,7 @@ inotify: `check` looks at what stands at the path, `read` hands out what can be 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -48,8 +49,14 @@ ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
 TELLING = 10.0  # seconds between two words of how far a jail is that is catching up
 _KEPT = 4  # blocks of a file that is being caught up with
+_SEARCHED = 200  # blocks of which it stays known what was found, …
+_MOST_PLACES = 100  # … if that is no more
+_APART = _KEPT * BLOCK  # bytes that who is ahead waits for those who can read on at once
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
+
+# Where a block begins: device, inode, offset.
+_Place = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -92,8 +99,10 @@ class Tail:
         self._older: list[Generation] = []
         self._current: Generation | None = None
         self._pause = _FIRST_PAUSE
-        # The last blocks: device, inode, offset; what was read, and found in it.
-        self._recent: dict[tuple[int, int, int], tuple[Piece, Found | None]] = {}
+        # The last blocks: what was read, and found in it.
+        self._recent: dict[_Place, tuple[Piece, Found | None]] = {}
+        # What was found in more of them, and by what they are known: length, beginning, end.
+        self._searched: dict[_Place, tuple[tuple[int, bytes, bytes], Found]] = {}
         self._joint: tuple[tuple[Hashable, ...], JointScreen] | None = None
 
     # -- who follows -----------------------------------------------------------------------------
@@ -281,7 +290,7 @@ class Tail:
                     self._place(jail, older, min(cursor.offset, older.source.size))
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
-        self._recent.clear()
+        self._forget_blocks()
         generation.cursors = {
             jail: Cursor(must_tell=cursor.is_moved) for jail, cursor in cursors.items()
         }
@@ -471,7 +480,7 @@ class Tail:
                 self._read_problem = self._fail(generation, error)
                 self._say(self._read_problem)
         if not is_more:
-            self._recent.clear()
+            self._forget_blocks()
         return is_more
 
     def _tell_progress(self, generation: Generation, now: float) -> None:
@@ -496,9 +505,15 @@ class Tail:
                     behind.add(jail)
                     continue
                 places.setdefault(cursor.offset, []).append(jail)
-        is_more = False
-        for at, jails in places.items():
-            is_more |= self._serve(generation, at, jails, behind)
+        is_more, last = False, -math.inf
+        for at in sorted(places):
+            # Jails a little apart are led together: then one read and one search do for all of them.
+            if at - last > _APART:
+                if self._serve(generation, at, places[at], behind):
+                    is_more, last = True, at
+            else:
+                behind.update(places[at])
+                is_more = True
         return is_more
 
     def _serve(self, generation: Generation, at: int, jails: list[str], behind: set[str]) -> bool:
@@ -510,7 +525,7 @@ class Tail:
             piece, found = self._recent[place]
         else:
             piece = self._piece(generation, at, cursors)
-            found = self._found(piece.data)
+            found = self._found(place, piece)
         self._keep(place, piece, found)
         self._read_problem = ""
         for jail in jails:
@@ -523,7 +538,7 @@ class Tail:
                 cursor.seen = generation.source.size
         return piece.is_more
 
-    def _keep(self, place: tuple[int, int, int], piece: Piece, found: Found | None) -> None:
+    def _keep(self, place: _Place, piece: Piece, found: Found | None) -> None:
         """Keep a block for jails that are a little behind the others, while there is more to read."""
         self._recent.pop(place, None)
         if not piece.is_more or len(self._members) < 2:
@@ -532,8 +547,13 @@ class Tail:
         if len(self._recent) > _KEPT:
             del self._recent[next(iter(self._recent))]
 
-    def _found(self, data: bytes) -> Found | None:
-        """What the screens of all jails find in `data`, searched once; None for a jail alone."""
+    def _forget_blocks(self) -> None:
+        self._recent.clear()
+        self._searched.clear()
+
+    def _found(self, place: _Place, piece: Piece) -> Found | None:
+        """What the screens of all jails find in `piece`, searched once; None for a jail alone."""
+        data = piece.data
         if len(self._members) < 2 or not data:
             return None
         screens = [member.inbox.screen for member in self._members.values()]
@@ -543,7 +563,17 @@ class Tail:
         wanted = tuple(dict.fromkeys(one.signature for one in some))
         if self._joint is None or self._joint[0] != wanted:
             self._joint = wanted, JointScreen(some)
-        return self._joint[1].found(data)
+            self._searched.clear()
+        ends = len(data), data[:MARK], piece.mark
+        known, found = self._searched.get(place, (None, None))
+        if found is not None and known == ends:
+            return found.unread()
+        found = self._joint[1].found(data)
+        if piece.is_more and found.size <= _MOST_PLACES:
+            self._searched[place] = ends, found.unread()
+            if len(self._searched) > _SEARCHED:
+                del self._searched[next(iter(self._searched))]
+        return found
 
     def _piece(self, generation: Generation, at: int, cursors: list[Cursor]) -> Piece:
         """What is to be handed out at `at`, where all of `cursors` stand."""
@@ -614,8 +644,10 @@ class Tail:
         start = source.position(cursor.offset)
         place, end = self._end(jail, generation, offset)
         older = self._older_position(jail, place, generation, offset)
-        block = LogBlock(self.path, piece.data, start, end, older=older, found=found)
-        if not self._members[jail].inbox.offer(block):
+        inbox = self._members[jail].inbox
+        is_quiet = piece.is_more and found is not None and inbox.has_nothing_in(found)
+        block = LogBlock(self.path, piece.data, start, end, False, older, found, is_quiet)
+        if not inbox.offer(block):
             return False
         cursor.offset, cursor.mark = offset, piece.mark
         cursor.is_moved, cursor.must_tell = True, False
@@ -725,7 +757,7 @@ class Tail:
         for jail in list(generation.cursors):
             self._withdraw(jail, generation)
         generation.source.close()
-        self._recent.clear()
+        self._forget_blocks()
         self._older = [one for one in self._older if one is not generation]
         if self._current is generation:
             self._current = None

@@ -64,6 +64,7 @@ log = logging.getLogger("fail2ban.jail")
 
 _MOST_SAID = 200  # what is told of at once: so many lines of our own log, or orders
 _BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
+_MOST_QUIET = 4  # blocks in which nothing is found that a jail gets at a time
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
 _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
 _REMINDER = 512 * 1024  # bytes before a position that a filter sees again that remembers lines
@@ -106,6 +107,8 @@ class Worker:
         self._filter = filter
         self._actor: Actor | None = None
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Written by the reader's thread: blocks that are handed on with the next one.
+        self._quiet: list[LogBlock | JournalBlock] = []
         # Each written by one thread only: how many blocks came, how many were done.
         self._blocks_in = 0
         self._blocks_out = 0
@@ -205,8 +208,14 @@ class Worker:
         if self._blocks_in - self._blocks_out >= _BLOCKS_WAITING:
             self._is_paused = True
             return False
-        self._blocks_in += 1
-        self._inbox.put(block)
+        self._quiet.append(block)
+        is_quiet = isinstance(block, LogBlock) and block.is_quiet
+        if is_quiet and len(self._quiet) < _MOST_QUIET:
+            return True  # to wake the jail costs ten times as much as such a block
+        blocks, self._quiet = self._quiet, []
+        for each in blocks:
+            self._blocks_in += 1
+            self._inbox.put(each)
         return True
 
     # -- in the jail's own thread ------------------------------------------------------------------
@@ -465,6 +474,8 @@ class Worker:
                     item[1].set_exception(CommandError(f"the jail {conf.name} is ending"))
             else:
                 self._on_block(item)
+        for block in self._quiet:
+            self._on_block(block)
         self._save()
         if self._actor is not None:
             self._actor.stop()

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server.filter import LONGEST_LINE
+from server.literals import Literal
 from server.records import Position
+from server.screen import Screen
 from server.source import BLOCK, LONG, Claims, Inbox, Source
 from server.tail import GRACE, OLDER, Tail
 
@@ -1334,4 +1336,70 @@ def test_a_jail_that_is_a_little_behind_gets_what_was_read_for_the_others(tmp_pa
 
     assert [block.data for block in slow] == [block.data for block in quick]
     assert b"".join(block.data for block in quick) == log.read_bytes()
-    assert tail.reads == len(quick) + 1  # the last one, which may have grown, is read for each
+    assert tail.reads == len(quick)
+
+
+def screen_of(word):
+    return Screen([frozenset({(frozenset({Literal(word)}),)})])
+
+
+def test_a_jail_that_is_far_behind_holds_up_nobody(tmp_path):
+    log, line = tmp_path / "log", b"a line of the log\n"
+    log.write_bytes(line * (6 * BLOCK // len(line)))
+    ahead, behind = Jail("ahead"), Jail("behind")
+    tail = follow(log, ahead, is_tail=True)
+    look(tail)
+    append(log, "new\n")
+    tail.add(behind.inbox)
+    tail.check(0)
+
+    assert tail.read(0)
+    assert ahead.lines == ["new"]
+    while tail.read(0):
+        pass
+    assert behind.text == log.read_bytes()
+
+
+def test_who_is_behind_gets_what_was_found_for_the_others(tmp_path):
+    log, words = tmp_path / "log", ("fail", "bad")
+    noise = b"a line of the log\n" * (3 * BLOCK // 18)
+    log.write_bytes(b"fail\n" + noise + b"bad\n" + noise + b"fail and bad\n" + noise)
+    quick, slow = (Jail(name) for name in ("quick", "slow"))
+    for jail, word in zip((quick, slow), words, strict=True):
+        jail.inbox.screen = screen_of(word)
+    tail = follow(log, quick, slow)
+    slow.has_room = False
+    tail.check(0)
+    for _ in range(8):
+        tail.read(0)
+    slow.wake()
+    while tail.read(0):
+        pass
+
+    for jail, word in zip((quick, slow), words, strict=True):
+        assert jail.text == log.read_bytes()
+        places = [block.found.places_of(screen_of(word)) for block in jail.blocks]
+        assert places == [list(screen_of(word).places(block.data)) for block in jail.blocks]
+        quiet = [not found for found in places[:-1]] + [False]
+        assert quiet == [block.is_quiet for block in jail.blocks]
+        assert True in quiet
+
+
+def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
+    log, noise = tmp_path / "log", b"a line of the log\n" * (6 * BLOCK // 18)
+    log.write_bytes(noise)
+    quick, slow = Jail("quick"), Jail("slow")
+    for jail in (quick, slow):
+        jail.inbox.screen = screen_of(jail.name)
+    tail = follow(log, quick, slow)
+    slow.has_room = False
+    tail.check(0)
+    for _ in range(6):
+        tail.read(0)
+    log.write_bytes(b"is slow\n" + noise)
+    slow.wake()
+    look(tail)
+
+    assert b"is slow\n" in slow.text
+    at = screen_of("slow")
+    assert [1] == [len(found) for block in slow.blocks if (found := block.found.places_of(at))]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -261,6 +262,33 @@ def test_a_clock_that_is_set_neither_releases_nor_prolongs(place, step):
     ssh.worker.ask(lambda jail: None)
     eventually(lambda: f"unban {EVE}" in ssh.ran)
     assert 1 == ssh.ran.count(f"ban {EVE}")
+
+
+def quiet(block):
+    return replace(block, is_quiet=True)
+
+
+def test_a_block_in_which_nothing_was_found_waits_for_the_next_one(place):
+    ssh = place(max_retry=1)
+    blocks = [ssh.block(host, offset=100 * n) for n, host in enumerate([EVE, BOB])]
+
+    assert ssh.worker.offer(quiet(blocks[0]))
+    assert (0, []) == ssh.figures()
+    assert ssh.worker.offer(blocks[1])
+    assert (2, [EVE, BOB]) == ssh.figures()
+
+
+def test_of_such_blocks_there_wait_few_and_the_last_ones_are_seen_at_the_end(place):
+    ssh = place(max_retry=100)
+    for n in range(101):
+        eventually(lambda n=n: ssh.worker.offer(quiet(ssh.block(EVE, offset=100 * n))))
+    assert 101 - 3 <= ssh.figures()[0] < 101
+
+    ssh.close()
+
+    ssh.store.sync()
+    end = ssh.block(EVE, offset=100 * 100).end
+    assert ssh.store.positions("ssh")["/log"] == end
 
 
 @pytest.mark.parametrize("step", [-1e8, -3600, 3600, 1e9])
