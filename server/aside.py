@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -28,10 +28,10 @@ _SMALL = 1 << 16
 # Up to so many ids are looked for one by one, which is quick; more of them in one pass.
 _FEW = 4
 
-_NUMBER = re.compile(rb"([^\s\d]*)(\d+)(\D{0,2})")
+_NUMBER = re.compile(r"([^\s\d]*)(\d+)(\D{0,2})", re.ASCII)
 
 # The kind of an id, and the number in it.
-Token = tuple[int, bytes]
+Token = tuple[int, str]
 
 
 class Kept(NamedTuple):
@@ -45,35 +45,35 @@ class Kept(NamedTuple):
 class _Kind(NamedTuple):
     """A kind of id: what stands before and behind its number."""
 
-    lead: bytes
-    tail: bytes
-    regex: re.Pattern[bytes]
+    lead: str
+    tail: str
+    regex: re.Pattern[str]
 
 
 @dataclass(slots=True)
 class _Block:
-    """Whole lines: their bytes, where in which file each part of them begins, the ids in them."""
+    """Whole lines, each byte a character, where in which file each part of them begins, the ids in them."""
 
-    text: bytes
+    text: str
     parts: list[tuple[int, str, int]]  # where in the text, path, offset there
     # How often each number stands in it, for each kind of id.
-    numbers: list[Counter[bytes]] = field(default_factory=list)
+    numbers: list[Counter[str]] = field(default_factory=list)
 
     def learn(self, kinds: Sequence[_Kind]) -> None:
         for kind in kinds[len(self.numbers) :]:
             self.numbers.append(Counter(kind.regex.findall(self.text)))
 
-    def lines_with(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[Kept]:
+    def lines_with(self, kind: _Kind, numbers: Collection[str]) -> Iterator[Kept]:
         """The lines that hold an id of that kind with one of `numbers`."""
         places = self._all_places if len(numbers) > _FEW else self._some_places
         last = -1
         for at in places(kind, numbers):
-            begin, end = self.text.rfind(b"\n", 0, at) + 1, self.text.find(b"\n", at)
+            begin, end = self.text.rfind("\n", 0, at) + 1, self.text.find("\n", at)
             if begin != last:
                 yield self._line(begin, len(self.text) if end < 0 else end)
             last = begin
 
-    def _some_places(self, kind: _Kind, numbers: Iterable[bytes]) -> Iterator[int]:
+    def _some_places(self, kind: _Kind, numbers: Iterable[str]) -> Iterator[int]:
         for number in numbers:
             id = kind.lead + number + kind.tail
             at = self.text.find(id)
@@ -81,70 +81,94 @@ class _Block:
                 yield at
                 at = self.text.find(id, at + 1)
 
-    def _all_places(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[int]:
+    def _all_places(self, kind: _Kind, numbers: Collection[str]) -> Iterator[int]:
         """The same, in one pass."""
         return (found.start() for found in kind.regex.finditer(self.text) if found[1] in numbers)
 
     def __iter__(self) -> Iterator[Kept]:
         begin = 0
         while begin < len(self.text):
-            end = self.text.find(b"\n", begin)
+            end = self.text.find("\n", begin)
             end = len(self.text) if end < 0 else end
             yield self._line(begin, end)
             begin = end + 1
 
     def _line(self, begin: int, end: int) -> Kept:
         first, path, start = next(part for part in reversed(self.parts) if part[0] <= begin)
-        return Kept(path, start + begin - first, self.text[begin:end])
+        return Kept(path, start + begin - first, self.text[begin:end].encode("latin-1"))
 
 
 class Aside:
-    """The last blocks that one filter has seen, to be searched by the ids in them."""
+    """The last blocks that one filter has seen, to be searched by the ids in them.
+
+    An id is given as it stands in a log whose bytes are taken for characters (Latin-1).
+    """
 
     def __init__(self) -> None:
         self._kinds: list[_Kind] = []
         self._blocks: deque[_Block] = deque()
         self._size = 0
-        self._open: dict[Token, None] = {}
+        # Numbers of conversations in which somebody has failed, for each kind of id.
+        self._open: list[dict[str, None]] = []
 
-    def token_of(self, id: bytes) -> Token | None:
+    def token_of(self, id: str) -> Token | None:
         """By what the lines that hold `id` are found; None where its number does not tell them."""
         for index, kind in enumerate(self._kinds):
             match = kind.regex.search(id)
             if match is not None:
                 return index, match[1]
         numbers = [each for each in _NUMBER.finditer(id) if each[1] and each[3]]
-        if not numbers:
+        if not numbers or len(self._kinds) >= MOST_KINDS:
             return None
         lead, number, tail = numbers[-1].groups()
         lead = lead[-_LONGEST_LEAD:]
-        if len(self._kinds) >= MOST_KINDS:
-            return None
-        regex = re.compile(rb"%s(\d+)%s" % (re.escape(lead), re.escape(tail)))
+        regex = re.compile(rf"{re.escape(lead)}(\d+){re.escape(tail)}", re.ASCII)
         self._kinds.append(_Kind(lead, tail, regex))
+        self._open.append({})
         return len(self._kinds) - 1, number
 
-    def sort(self, path: str, start: int, data: bytes, tokens: Collection[Token]) -> list[Kept]:
+    def open(self, id: str) -> bool:
+        """Somebody has failed in the conversation `id`; False where its lines cannot be found."""
+        token = self.token_of(id)
+        if token is not None:
+            self._open[token[0]][token[1]] = None
+        return token is not None
+
+    def sort(
+        self, path: str, start: int, data: bytes, tokens: Iterable[Token | None]
+    ) -> list[Kept]:
         """Keep the block `data`, which begins at `start` of its file.
 
         Return the lines to be read: of it and of earlier ones those of conversations in which
         somebody now fails (`tokens`, one for each line that tells so), of it also those of
         conversations where somebody has.  Those that tell so may be among them.
         """
-        fresh = _Block(data, [(0, path, start)])
-        called = []
-        new = [token for token in dict.fromkeys(tokens) if token not in self._open]
-        for block in self._blocks if new else ():
-            block.learn(self._kinds)
-            called += self._called(block, new, {})
-        self._open.update(dict.fromkeys(new))
-        if self._open and data:
+        failing: list[list[str]] = [[] for _ in self._kinds]
+        for token in tokens:
+            if token is not None:
+                failing[token[0]].append(token[1])
+        called: list[Kept] = []
+        fresh = _Block(data.decode("latin-1"), [(0, path, start)])
+        if data and (any(self._open) or any(failing)):
             fresh.learn(self._kinds)
-            called += self._called(fresh, self._among_open(fresh), Counter(tokens))
+        for index, (kind, numbers, open) in enumerate(
+            zip(self._kinds, failing, self._open, strict=True)
+        ):
+            if new := set(numbers).difference(open):
+                for block in self._blocks:
+                    block.learn(self._kinds)
+                    if wanted := new & block.numbers[index].keys():
+                        called += block.lines_with(kind, wanted)
+                open.update(dict.fromkeys(new))
+            if data and open:
+                known = Counter(numbers)
+                there = fresh.numbers[index]
+                wanted = {one for one in there.keys() & open.keys() if there[one] > known[one]}
+                called += fresh.lines_with(kind, wanted)
+            if len(open) > 2 * MOST_OPEN:
+                self._open[index] = dict.fromkeys(islice(open, len(open) - MOST_OPEN, None))
         if data:
             self._keep(fresh)
-        if len(self._open) > 2 * MOST_OPEN:
-            self._open = dict.fromkeys(islice(self._open, len(self._open) - MOST_OPEN, None))
         return called
 
     def take_all(self) -> list[Kept]:
@@ -155,33 +179,12 @@ class Aside:
         return kept
 
     def _is_read(self, line: bytes) -> bool:
+        text = line.decode("latin-1")
         return any(
-            (index, number) in self._open
-            for index, kind in enumerate(self._kinds)
-            for number in kind.regex.findall(line)
+            number in open
+            for kind, open in zip(self._kinds, self._open, strict=True)
+            for number in kind.regex.findall(text)
         )
-
-    def _called(
-        self, block: _Block, tokens: Iterable[Token], known: Mapping[Token, int]
-    ) -> list[Kept]:
-        """The lines of `block` with one of `tokens`, if there are more than those `known`."""
-        wanted: dict[int, set[bytes]] = {}
-        for token in tokens:
-            kind, number = token
-            if block.numbers[kind].get(number, 0) > known.get(token, 0):
-                wanted.setdefault(kind, set()).add(number)
-        return [
-            line
-            for kind, numbers in wanted.items()
-            for line in block.lines_with(self._kinds[kind], numbers)
-        ]
-
-    def _among_open(self, block: _Block) -> list[Token]:
-        """The tokens of `block` that are open, found from whichever side has fewer."""
-        if len(self._open) <= sum(map(len, block.numbers)):
-            return list(self._open)
-        tokens = [(kind, each) for kind, numbers in enumerate(block.numbers) for each in numbers]
-        return [token for token in tokens if token in self._open]
 
     def _keep(self, fresh: _Block) -> None:
         self._blocks.append(fresh)
@@ -198,7 +201,7 @@ class Aside:
                 joined.append(block)
                 continue
             last = joined.pop()
-            text = last.text if last.text.endswith(b"\n") else last.text + b"\n"
+            text = last.text if last.text.endswith("\n") else last.text + "\n"
             self._size += len(text) - len(last.text)
             parts = [(at + len(text), path, start) for at, path, start in block.parts]
             joined.append(_Block(text + block.text, last.parts + parts))

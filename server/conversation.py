@@ -8,7 +8,7 @@ login.  Lines are kept together by an id that each of them carries (`<F-MLFID>`)
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -92,9 +92,9 @@ class _Conversation:
         return held
 
 
-# A conversation of which there is but one line, when that was, and how to read it: most conversations
+# A conversation of which there is but one line, how to read it, and when that was: most conversations
 # have no second one that matters, and to make nothing of them takes a quarter of the time.
-_Once = tuple[Callable[[Any, tuple[str, ...]], Said], Any, tuple[str, ...], float]
+_Once = tuple[Callable[[Any], Said], Any, float]
 
 
 class Conversations:
@@ -107,26 +107,20 @@ class Conversations:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open)
+
     def __contains__(self, key: str) -> bool:
         return key in self._open
 
-    def begin(
-        self,
-        key: str,
-        say: Callable[[Any, tuple[str, ...]], Said],
-        match: Any,
-        lines: tuple[str, ...],
-        when: float,
-        is_end: bool,
-    ) -> None:
-        """The first line of a conversation, of which all is known that it tells by itself.
+    def begin(self, key: str, say: Callable[[Any], Said], line: Any, when: float) -> None:
+        """The first line of a conversation, not its last, of which all is known that it tells by itself.
 
-        What it says, `say(match, lines)`, is asked for if more is said.
+        What it says, `say(line)`, is asked for if more is said.
         """
-        if not is_end:
-            self._open[key] = (say, match, lines, when)
-            if len(self._open) > self._most_open:
-                self._open.popitem(last=False)
+        self._open[key] = (say, line, when)
+        if len(self._open) > self._most_open:
+            self._open.popitem(last=False)
 
     def hear(self, key: str, said: Said, when: float) -> Told | None:
         """Take in a line of the conversation `key`; return the failure that it makes known."""
@@ -140,8 +134,8 @@ class Conversations:
     def _talk(self, key: str, said: Said, when: float) -> _Conversation:
         talk = self._open.get(key)
         if isinstance(talk, tuple):
-            say, match, lines, began = talk
-            first = say(match, lines)
+            say, line, began = talk
+            first = say(line)
             talk = self._open[key] = _Conversation(began)
             talk.learn(first, began)
             self._judged(talk, first)

@@ -10,15 +10,16 @@ import codecs
 import locale
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 from common.options import JailConf
-from server.aside import Aside, Kept, Token
+from server.aside import Aside, Kept
 from server.dates import DateDetector, DateHit
 from server.literals import Cut, Need, better, required
 from server.pattern import Pattern
 from server.records import Failure, JournalBlock, LogBlock
-from server.rules import Begun, Rules
+from server.rules import Line, Rules
 from server.screen import Place, Screen, is_plain
 
 # What follows in a longer line is not looked at: no service writes that much about a login, and a
@@ -39,7 +40,10 @@ Candidate = tuple[int, bytes, Sequence[int] | None]
 _MOST_MASKS = 4096
 # So much is looked at before a line without a date that is read late; for each one anew.
 _FAR_ENOUGH = 16 * 1024
-_line = tuple.__new__  # of a named tuple; its own way takes three times as long
+# Where lines that fail are one part in so many of a block, nothing is set aside: to look for conversations
+# would cost more than to read them.  It is again, where one line in so many that are read fails.
+_BUSY, _CALM = 3, 6
+_new = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +71,6 @@ class Verdict:
     @property
     def is_helper(self) -> bool:
         return self.rule >= 0 and self.ignored_by < 0 and self.failure is None
-
-
-class _Line(NamedTuple):
-    """A line that is worth it: where it stands, as it was written, and without its date.
-
-    The date stood at `cut`.  `mask` says, as bits, which rules may match it; `begun` what the
-    prefregex makes of it, once that is known.
-    """
-
-    path: str
-    offset: int
-    line: str
-    text: str
-    cut: int
-    when: float
-    mask: int
-    begun: Begun | None = None
 
 
 class Filter:
@@ -114,6 +101,8 @@ class Filter:
         self._mute = sum(1 << n for n in self._rules.every if self._rules.is_mute(n))
         self._quick_screen = self._screen
         self._aside: Aside | None = None
+        self._is_busy = False  # so many fail that nothing is set aside
+        self._has_parted_ids = False  # dates were cut out of ids
         if self._screen is not None and self._rules.has_key and self._rules.is_prefix_plain:
             quick = self._screen.without(self._mute)
             if quick.helps and not quick.asks_for_every_line:
@@ -195,14 +184,10 @@ class Filter:
             self._lessons[path] = lessons
             taught = self._lessons_of(data[:begin], block.start.offset)
             found = self.of_candidates(path, taught, now)
-        places: Iterable[Place] | None = block.found and block.found.places_of(screen)
-        if places is None:
-            places = screen.places(data, begin)
-        elif begin:
-            places = [place for place in places if place[0] >= begin]
-        if self._aside is None:
-            return found + self._of_lines(self._dated(block, begin, places, now))
-        return found + self._of_talks(self._aside, block, begin, places, now)
+        if self._aside is not None:
+            return found + self._of_talks(self._aside, block, begin, now)
+        places = _places(screen, block, begin)
+        return found + self._rules.failures(self._read(block, begin, places, now))
 
     def _lessons_of(self, data: bytes, offset: int) -> Iterator[Candidate]:
         """Every line of `data`, for those failregexes that may match it.
@@ -213,82 +198,78 @@ class Filter:
         for at, line, _ in _lines(data, offset):
             yield at, line, may_match and self._rules_of(may_match(line))
 
-    def _of_lines(self, lines: Iterable[_Line]) -> list[Failure]:
-        found = []
-        ask, numbers = self._rules.failure, self._numbers
-        for path, offset, line, text, _, when, mask, begun in lines:
-            some = numbers.get(mask) or self._rules_of(mask)
-            failure = ask(path, offset, line, text, when, some, begun)
-            if failure is not None:
-                found.append(failure)
-        return found
-
-    def _of_talks(
-        self, aside: Aside, block: LogBlock, begin: int, places: Iterable[Place], now: float
-    ) -> list[Failure]:
+    def _of_talks(self, aside: Aside, block: LogBlock, begin: int, now: float) -> list[Failure]:
         """What failed, where lines that are no failures in themselves are read only if need be."""
-        path, data, offset = block.path, block.data, block.start.offset
-        last = self._last_dates.get(path)
-        worthy = list(places)
-        lines = self._begun(self._dated(block, begin, worthy, now))
-        tokens = [self._token_of(aside, line) for line in lines]
-        kept = aside.sort(
-            path, offset + begin, data[begin:] if begin else data, [each for each in tokens if each]
-        )
-        if None in tokens:  # from now on, all lines are read at once
-            self._aside, self._quick_screen = None, self._screen
+        assert self._quick_screen is not None and self._screen is not None
+        last = self._last_dates.get(block.path)
+        kept: list[Kept] = []
+        worthy: list[Place] = []
+        if not self._is_busy:
+            worthy = list(_places(self._quick_screen, block, begin))
+            if _BUSY * sum(end - start for start, end, _ in worthy) > len(block.data) - begin:
+                self._is_busy, kept = True, aside.take_all()
+        if self._is_busy:
+            worthy = list(_places(self._screen, block, begin))
+            earlier = self._of_kept(kept, block, begin, last, now)
+            found = self._rules.failures(chain(earlier, self._read(block, begin, worthy, now)))
+            self._is_busy = _CALM * len(found) >= len(worthy)
+            if not self._is_busy:
+                are_open = all(map(aside.open, self._ids_of(self._rules.talks)))
+                if self._has_parted_ids or not are_open:
+                    self._read_all()
+            return found
+        lines = list(self._read(block, begin, worthy, now))
+        tokens = list(map(aside.token_of, self._ids_of(line.begun.key for line in lines)))
+        kept = aside.sort(block.path, block.start.offset + begin, block.data[begin:], tokens)
+        if None in tokens or self._has_parted_ids:
+            self._read_all()
             kept += aside.take_all()
-        read = {offset + start for start, _, _ in worthy} if kept else frozenset[int]()
-        kept = [one for one in kept if one.path != path or one.offset not in read]
         if kept:
-            lines += self._begun(self._of_kept(one, block, begin, last, now) for one in kept)
+            path, offset = block.path, block.start.offset
+            read = {offset + start for start, _, _ in worthy}
+            kept = [one for one in kept if one.path != path or one.offset not in read]
+            lines += self._of_kept(kept, block, begin, last, now)
             lines.sort(key=lambda line: line.offset if line.path == path else -1)
-        return self._of_lines(lines)
+        return self._rules.failures(lines)
 
-    def _begun(self, lines: Iterable[_Line]) -> list[_Line]:
-        """The lines that the prefregex matches."""
-        found = []
-        begin = self._rules.begin
-        for path, offset, line, text, cut, when, mask, _ in lines:
-            begun = begin(text)
-            if begun is not None:
-                found.append(_line(_Line, (path, offset, line, text, cut, when, mask, begun)))
-        return found
+    def _read_all(self) -> None:
+        """From now on, read all lines at once."""
+        self._aside, self._quick_screen = None, self._screen
 
-    def _token_of(self, aside: Aside, line: _Line) -> Token | None:
-        """By what the other lines of its conversation are found among those set aside."""
-        begun = line.begun
-        if begun is None or begun.outer is None or begun.key is None:
-            return None
-        id = begun.key
-        if line.cut:  # cut out of the id itself, the date stands in the line between its two parts
-            start, end = begun.outer.span("mlfid")
-            if start < line.cut < end:
-                id = line.text[line.cut : end]
-        return aside.token_of(id.encode(self._encoding, "replace"))
+    def _ids_of(self, keys: Iterable[str | None]) -> Iterator[str]:
+        """How the ids `keys` stand in a log whose bytes are taken for characters."""
+        for key in keys:
+            if key is None or key.isascii():
+                yield key or ""
+            else:
+                yield key.encode(self._encoding, "replace").decode("latin-1")
 
     def _of_kept(
-        self, kept: Kept, block: LogBlock, begin: int, last: float | None, now: float
-    ) -> _Line:
-        """A line that was set aside, to be read.
+        self, some: Iterable[Kept], block: LogBlock, begin: int, last: float | None, now: float
+    ) -> Iterator[Line]:
+        """Of lines that were set aside those that the prefregex matches, to be read.
 
-        If it has no date of its own, what stands before it in its block tells its time, or the `last`
+        If one has no date of its own, what stands before it in its block tells its time, or the `last`
         date before that.
         """
-        path, offset, data = kept
-        mask = self._mute
-        line = self._decode(data[:LONGEST_LINE])
-        hit = None if self.dates.takes_now else self.dates.find(line, now)
-        text = line if hit is None else line[: hit.start] + line[hit.end :]
-        if hit is not None and hit.moment is not None:
-            return _Line(path, offset, line, text, hit.start, _not_ahead(hit.moment, now), mask)
-        if not self.dates.takes_now:
-            at = offset - block.start.offset
-            if path == block.path and at >= begin:
-                far = max(begin, at - _FAR_ENOUGH)
-                last = self._last_date(block.data, far, at, now) or last
-        when = _lent(last, now)
-        return _Line(path, offset, line, text, hit.start if hit else 0, when, mask)
+        rules = self._rules_of(self._mute)
+        for path, offset, data in some:
+            line = self._decode(data[:LONGEST_LINE])
+            hit = None if self.dates.takes_now else self.dates.find(line, now)
+            text, cut, when = line, 0, now
+            if hit is not None:
+                text, cut = line[: hit.start] + line[hit.end :], hit.start
+            if hit is not None and hit.moment is not None:
+                when = _not_ahead(hit.moment, now)
+            elif not self.dates.takes_now:
+                at, before = offset - block.start.offset, last
+                if path == block.path and at >= begin:
+                    far = max(begin, at - _FAR_ENOUGH)
+                    before = self._last_date(block.data, far, at, now) or last
+                when = _lent(before, now)
+            begun = self._rules.begin(text)
+            if begun is not None:
+                yield Line(path, offset, line, text, cut, when, rules, begun)
 
     def _rules_of(self, mask: int) -> tuple[int, ...]:
         if len(self._numbers) >= _MOST_MASKS:
@@ -299,15 +280,16 @@ class Filter:
 
     # -- dates -------------------------------------------------------------------------------------
 
-    def _dated(
+    def _read(
         self, block: LogBlock, begin: int, places: Iterable[Place], now: float
-    ) -> Iterator[_Line]:
-        """Those lines of `block` that are worth it, each with its date."""
+    ) -> Iterator[Line]:
+        """Those lines of `block` that are worth it and that the prefregex matches, each with its date."""
         path, data, offset = block.path, block.data, block.start.offset
         skipped = begin  # from here on dates were not looked for
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
         decode, find, last_dates = self._decode, self.dates.find, self._last_dates
-        cut = 0
+        begin_of, rules_of, new = self._rules.begin, self._numbers, _new
+        cut, has_aside = 0, self._aside is not None
         known = {} if block.found is None else block.found.read_by(self._way)
         # What `without_date` does; a call more would cost as much as it does.
         for start, end, mask in places:
@@ -315,23 +297,28 @@ class Filter:
                 line, text, cut, when = known[start]
                 last_dates[path] = when
                 skipped = end
-                yield _line(_Line, (path, offset + start, line, text, cut, when, mask, None))
-                continue
-            line = text = decode(data[start : min(end, start + LONGEST_LINE)])
-            if not takes_now:
-                hit = find(line, now)
-                if hit is not None:
-                    cut = hit.start
-                    text = line[:cut] + line[hit.end :]
-                if hit is not None and hit.moment is not None:
-                    when = last_dates[path] = hit.moment if hit.moment <= latest else now
-                    if block.found is not None:
-                        known[start] = line, text, cut, when
-                else:
-                    self._date_before(path, data, skipped, start, now)
-                    when = self._loan(path, now)
-                skipped = end
-            yield _line(_Line, (path, offset + start, line, text, cut, when, mask, None))
+            else:
+                line = text = decode(data[start : min(end, start + LONGEST_LINE)])
+                if not takes_now:
+                    hit = find(line, now)
+                    if hit is not None:
+                        cut = hit.start
+                        text = line[:cut] + line[hit.end :]
+                    if hit is not None and hit.moment is not None:
+                        when = last_dates[path] = hit.moment if hit.moment <= latest else now
+                        if block.found is not None:
+                            known[start] = line, text, cut, when
+                    else:
+                        self._date_before(path, data[skipped:start], now)
+                        when = self._loan(path, now)
+                    skipped = end
+            begun = begin_of(text)
+            if begun is not None:
+                if cut and has_aside and begun.outer is not None:
+                    first, last = begun.outer.span("mlfid")
+                    self._has_parted_ids |= first < cut < last
+                some = rules_of.get(mask) or self._rules_of(mask)
+                yield new(Line, (path, offset + start, line, text, cut, when, some, begun))
         if not takes_now:
             self._date_before(path, data, skipped, len(data), now)
 
@@ -424,6 +411,14 @@ class Filter:
             failure = rules.told(match, lines, when, path, -1)
         fields = rules.said(match, lines).fields
         return Verdict(content, when, date, match.rule, all_rules, ignored_by, failure, fields)
+
+
+def _places(screen: Screen, block: LogBlock, begin: int) -> Iterable[Place]:
+    """The lines of `block` from `begin` on that `screen` finds worth it."""
+    places: list[Place] | None = block.found and block.found.places_of(screen)
+    if places is None:
+        return screen.places(block.data, begin)
+    return [place for place in places if place[0] >= begin] if begin else places
 
 
 def lines_of(block: LogBlock) -> Iterator[Candidate]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from common import address
+from common.address import shortest
 from common.options import JailConf
 from server.conversation import LONGEST_TEXT, Conversations, Said
 from server.pattern import Id, Pattern, id_of, skipped_spans
@@ -27,18 +27,32 @@ _IDS = frozenset({"fid", "host", "cidr"})
 
 # The parser of `re`, which shows what a regex consists of.
 _PARSER = import_module("re._parser")
-_failure = tuple.__new__  # of a named tuple; its own way takes three times as long
+_new = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
-class Begun:
+class Begun(NamedTuple):
     """What the prefregex made of a line: its match, what the failregexes see, whose line it is."""
 
-    __slots__ = ("outer", "content", "key")
+    outer: re.Match[str] | None
+    content: str
+    key: str | None
 
-    def __init__(self, outer: re.Match[str] | None, content: str, key: str | None) -> None:
-        self.outer = outer
-        self.content = content
-        self.key = key
+
+class Line(NamedTuple):
+    """A line to be judged: where it stands, as it was written, and without its date.
+
+    The date stood at `cut`.  No other rules than `rules` may match it; `begun` is what the prefregex
+    makes of it.
+    """
+
+    path: str
+    offset: int
+    line: str
+    text: str
+    cut: int
+    when: float
+    rules: Sequence[int]
+    begun: Begun
 
 
 class Match:
@@ -61,15 +75,15 @@ class _Plan:
 
     `helper` and `end` mark its lines, 0 where there is no such group.  `has_key`: it has a say of its
     own in whose its lines are.  With `is_quick` it names an address, perhaps a name, and what else it
-    says (`shown`) needs no more than looking; with `is_first` it is no helper either, so that a first
-    line of a conversation is a failure.
+    says (`shown`) needs no more than looking; with `is_simple` a line that it matches and that is the
+    first of its conversation is a failure whatever the rest of the filter says.
     """
 
     helper: tuple[int, ...]
     end: int
     has_key: bool
     is_quick: bool
-    is_first: bool
+    is_simple: bool
     addresses: tuple[int, ...]
     name: int
     shown: tuple[tuple[str, int], ...]
@@ -98,7 +112,9 @@ class Rules:
         self.every = tuple(range(len(self.rules)))
         self._max_lines = conf.max_lines
         of_prefix = self.prefix.groups if self.prefix is not None else frozenset[str]()
-        self._has_content, self.has_key = "content" in of_prefix, "mlfid" in of_prefix
+        # Numbers of its groups, 0 where it has no such group.
+        groups = self.prefix.regex.groupindex if self.prefix is not None else {}
+        self._content, self._key = groups.get("content", 0), groups.get("mlfid", 0)
         # Whether a prefix says no more than who speaks; then the failregex alone tells what is said.
         self.is_prefix_plain = of_prefix.isdisjoint({"nofail", "mlfgained", "mlfforget"})
         names = of_prefix.union(*(rule.names for rule in self.rules))
@@ -106,18 +122,28 @@ class Rules:
         self.has_talks = "mlfid" in names
         self._hidden = frozenset(name for name in names if _is_hidden(name))
         is_prefix_mute = all(map(_is_hidden, of_prefix))
-        self._plans = tuple(_plan_of(rule, is_prefix_mute) for rule in self.rules)
+        is_alone = self.is_prefix_plain and not self.ignore_rules and conf.max_lines == 1
+        self._plans = tuple(_plan_of(rule, is_prefix_mute, is_alone) for rule in self.rules)
         # With few ignoreregexes they are searched in the whole line as well (that is how
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
-        self._is_quick = self.has_key and self.is_prefix_plain and not self.ignore_rules
         self._talks = Conversations()
         self._windows: dict[str, deque[tuple[str, str]]] = {}
 
     @property
     def content_group(self) -> str | None:
         """The group of the prefregex in which the failregexes are searched."""
-        return "content" if self._has_content else None
+        return "content" if self._content else None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the prefix tells whose conversation a line belongs to."""
+        return self._key > 0
+
+    @property
+    def talks(self) -> Iterable[str]:
+        """The ids of the conversations that are open."""
+        return iter(self._talks)
 
     def is_mute(self, rule: int) -> bool:
         """Whether a line that `rule` matches tells nothing unless somebody fails in its conversation.
@@ -137,26 +163,51 @@ class Rules:
     def begin(self, text: str) -> Begun | None:
         """What the prefregex makes of a line; None where it does not match."""
         if self.prefix is None:
-            return Begun(None, text, None)
+            return _new(Begun, (None, text, None))
         outer = self.prefix.search(text)
         if outer is None:
             return None
-        if not self._has_content:
-            return Begun(outer, text, outer["mlfid"] if self.has_key else None)
-        if not self.has_key:
-            return Begun(outer, outer["content"] or "", None)
-        key, content = outer.group("mlfid", "content")
-        return Begun(outer, content or "", key)
+        content = outer[self._content] or "" if self._content else text
+        return _new(Begun, (outer, content, outer[self._key] if self._key else None))
+
+    def failures(self, lines: Iterable[Line]) -> list[Failure]:
+        """The failures that `lines` make known, in their order.
+
+        `_judged` says of a line what it is.  Most are simple, though, and of those all is done here: a
+        call for each step would take longer than the regexes do.
+        """
+        failures: list[Failure] = []
+        take, rules, plans, talks = failures.append, self.rules, self._plans, self._talks
+        say, new = self._said_once_more, _new
+        for whole in lines:
+            path, offset, line, text, cut, when, some, begun = whole
+            _, content, key = begun
+            for rule in some:
+                found = rules[rule].search(content)
+                if found is not None:
+                    break
+            else:
+                continue
+            plan, host = plans[rule], None
+            if plan.is_simple and not (key and (key in talks or len(line) > LONGEST_TEXT)):
+                for group in plan.addresses:
+                    if (address := found[group]) and (host := shortest(address)) is not None:
+                        break
+            if host is None:
+                if (failure := self._judged(whole)) is not None:
+                    take(failure)
+                continue
+            shown = {}
+            for name, group in plan.shown:
+                if (value := found[group]) is not None:
+                    shown[name] = value
+            if key and not key.isspace() and not (plan.end and found[plan.end] is not None):
+                talks.begin(key, say, (rule, line, cut, len(line) - len(text)), when)
+            take(new(Failure, (host, when, (line,), False, 1, shown, path, offset, rule)))
+        return failures
 
     def failure(
-        self,
-        path: str,
-        offset: int,
-        line: str,
-        text: str,
-        when: float,
-        rules: Iterable[int],
-        begun: Begun | None = None,
+        self, path: str, offset: int, line: str, text: str, when: float, rules: Sequence[int]
     ) -> Failure | None:
         """The failure that `line` makes known; `text` is what it is without its date.
 
@@ -164,54 +215,16 @@ class Rules:
         """
         if self._max_lines > 1:
             return self._of_window(path, offset, line, text, when)
-        begun = begun or self.begin(text)
+        begun = self.begin(text)
         if begun is None:
             return None
-        if self._is_quick and begun.key and not begun.key.isspace():
-            return self._quick_failure(path, offset, line, when, rules, begun)
-        match = self.match(begun, rules)
-        if match is None or (self.ignore_rules and self.ignoring(text, match) >= 0):
-            return None
-        return self.told(match, (line,), when, path, offset)
+        return self._judged(Line(path, offset, line, text, 0, when, rules, begun))
 
-    def _quick_failure(
-        self,
-        path: str,
-        offset: int,
-        line: str,
-        when: float,
-        rules: Iterable[int],
-        begun: Begun,
-    ) -> Failure | None:
-        """As `failure`, where the prefix tells no more than whose conversation it is."""
-        content = begun.content
-        for rule in rules:
-            found = self.rules[rule].search(content)
-            if found is not None:
-                break
-        else:
+    def _judged(self, line: Line) -> Failure | None:
+        match = self.match(line.begun, line.rules)
+        if match is None or (self.ignore_rules and self.ignoring(line.text, match) >= 0):
             return None
-        plan, key, lines = self._plans[rule], str(begun.key), (line,)
-        if plan.is_first and key not in self._talks and len(line) <= LONGEST_TEXT:
-            host, is_name = None, False
-            for group in plan.addresses:
-                if (text := found[group]) and (host := address.shortest(text)) is not None:
-                    break
-            else:
-                id = self._quick_id(plan, found)
-                if id is not None:
-                    host, is_name = id
-            if host is not None:
-                is_end = plan.end > 0 and found[plan.end] is not None
-                self._talks.begin(key, self._said_of, (rule, found, begun), lines, when, is_end)
-                texts = found.groups()
-                shown = {
-                    name: text
-                    for name, group in plan.shown
-                    if (text := texts[group - 1]) is not None
-                }
-                return _failure(Failure, (host, when, lines, is_name, 1, shown, path, offset, rule))
-        return self.told(Match(rule, found, begun), lines, when, path, offset)
+        return self.told(match, (line.line,), line.when, line.path, line.offset)
 
     def _of_window(
         self, path: str, offset: int, line: str, text: str, when: float
@@ -268,18 +281,14 @@ class Rules:
                 is_short = len(lines) == 1 and len(lines[0]) <= LONGEST_TEXT
                 found = match.found
                 is_end = plan.end > 0 and found[plan.end] is not None
-                if (
-                    plan.helper
-                    and is_short
-                    and any(found[mark] is not None for mark in plan.helper)
-                ):
-                    self._talks.begin(key, self.said, match, lines, when, is_end)
-                    return None
-                if plan.is_quick and is_short and not plan.helper:
-                    id = self._quick_id(plan, match.found)
-                    if id is not None:
-                        self._talks.begin(key, self.said, match, lines, when, is_end)
-                        return self._made(match, id, lines, when, path, offset)
+                is_helper = any(found[mark] is not None for mark in plan.helper)
+                id = None
+                if plan.is_quick and not plan.helper:
+                    id = self._quick_id(plan, found)
+                if is_short and (is_helper or id is not None):
+                    if not is_end:
+                        self._talks.begin(key, self._said_of, (match, lines), when)
+                    return None if id is None else self._made(match, id, lines, when, path, offset)
             said = self.said(match, lines)
             told = self._talks.hear(key, said, when)
             if told is None:
@@ -307,16 +316,25 @@ class Rules:
             if (value := found[group]) is not None
         }
         host, is_name = id
-        return _failure(Failure, (host, when, lines, is_name, 1, shown, path, offset, match.rule))
+        return _new(Failure, (host, when, lines, is_name, 1, shown, path, offset, match.rule))
 
-    def _said_of(self, match: tuple[int, re.Match[str], Begun], lines: tuple[str, ...]) -> Said:
-        return self.said(Match(*match), lines)
+    def _said_of(self, line: tuple[Match, tuple[str, ...]]) -> Said:
+        return self.said(*line)
+
+    def _said_once_more(self, it: tuple[int, str, int, int]) -> Said:
+        """What a line says that was judged before: to keep of each what was found costs more."""
+        rule, line, cut, size = it
+        begun = self.begin(line[:cut] + line[cut + size :])
+        found = None if begun is None else self.rules[rule].search(begun.content)
+        if begun is None or found is None:  # the regex has been set aside since
+            return Said((line,))
+        return self.said(Match(rule, found, begun), (line,))
 
     def _quick_id(self, plan: _Plan, found: re.Match[str]) -> Id | None:
         for group in plan.addresses:
             text = found[group]
             if text:
-                plain = address.shortest(text)
+                plain = shortest(text)
                 return id_of({"dns": text}) if plain is None else Id(plain)
         return id_of({"dns": found[plan.name]}) if plan.name else None
 
@@ -364,7 +382,7 @@ class Rules:
         first, last = match.found.span()
         skipped = skipped_spans(match.found)
         begin = 0
-        if match.begun.outer is not None and self._has_content:
+        if match.begun.outer is not None and self._content:
             begin = -max(match.begun.outer.start("content"), 0)
         for text, line in window:
             end = begin + len(text)
@@ -384,7 +402,7 @@ def _is_hidden(name: str) -> bool:
     return name in _INTERNAL or name.startswith(("_", "skiplines"))
 
 
-def _plan_of(rule: Pattern, is_prefix_mute: bool) -> _Plan:
+def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> _Plan:
     groups = rule.regex.groupindex
     has_own_key = "mlfid" in groups
     helper = tuple(groups[name] for name in ("mlfgained", "nofail") if name in groups)
@@ -394,7 +412,7 @@ def _plan_of(rule: Pattern, is_prefix_mute: bool) -> _Plan:
         end=groups.get("mlfforget", 0),
         has_key=has_own_key,
         is_quick=is_quick,
-        is_first=is_quick and not helper,
+        is_simple=is_quick and is_alone and not helper,
         addresses=tuple(groups[name] for name in ("ip4", "ip6") if name in groups),
         name=groups.get("dns", 0),
         shown=tuple((name, number) for name, number in groups.items() if not _is_hidden(name)),
