@@ -309,7 +309,7 @@ class Filter:
                         if block.found is not None:
                             known[start] = line, text, cut, when
                     else:
-                        self._date_before(path, data[skipped:start], now)
+                        self._date_before(path, data, skipped, start, now)
                         when = self._loan(path, now)
                     skipped = end
             begun = begin_of(text)
