@@ -232,6 +232,23 @@ def _fit(command: Command, words: Sequence[Any]) -> _Fit:
     return _Fit(command, given, tuple(vagueness), at, at == len(words), None)
 
 
+@cache
+def _landmark(usage: str) -> tuple[int, str]:
+    """A word of `usage` behind the first that stands at a fixed place, and that; "" without any."""
+    for at, part in enumerate(_parts_of(usage)):
+        if part.least != 1 or part.most != 1:
+            break
+        if at and len(part.words) == 1:
+            return at, next(iter(part.words))
+    return 0, ""
+
+
+def _may_be(usage: str, words: Sequence[Any]) -> bool:
+    """Whether it is worth looking closer if `words` are that command; a start asks for thousands."""
+    at, word = _landmark(usage)
+    return not word or (at < len(words) and words[at] == word)
+
+
 _Table = Mapping[str, tuple[Command, ...]]
 
 
@@ -276,10 +293,13 @@ def _parse(words: Sequence[Any], table: _Table) -> tuple[Command, Given]:
         raise InvalidCommand(
             f"there is no command {first!r}{_advice(first, table)}", Exception("Invalid command")
         )
-    fits = [_fit(command, words) for command in table[first]]
-    whole = [fit for fit in fits if fit.is_whole]
+    whole = [
+        fit
+        for command in table[first]
+        if _may_be(command.usage, words) and (fit := _fit(command, words)).is_whole
+    ]
     if not whole:
-        raise _what_is_wrong(words, fits)
+        raise _what_is_wrong(words, [_fit(command, words) for command in table[first]])
     best = min(whole, key=lambda fit: fit.vagueness)
     return best.command, best.given
 

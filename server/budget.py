@@ -67,13 +67,13 @@ def named(option: str, number: int, origins: Mapping[str, str]) -> str:
 class Watched:
     """A compiled regex with the methods `match` and `search`, as cheap as those or not done here.
 
-    With `is_tied` only `match` is ever asked for.  Without a `keeper` everything is done here.
-    `problem` says why and for what the regex is set aside.
+    Where `is_tied` says so, which is asked when the first line comes, only `match` is ever asked for.
+    Without a `keeper` everything is done here.  `problem` says why and for what the regex is set aside.
     """
 
     __slots__ = ("regex", "keeper", "problem", "_is_tied", "_reach", "_calm", "_debt", "_owed_at")
 
-    def __init__(self, regex: re.Pattern[str], is_tied: bool) -> None:
+    def __init__(self, regex: re.Pattern[str], is_tied: Callable[[], bool]) -> None:
         self.regex = regex
         self.keeper: Keeper | None = None
         self.problem = ""
@@ -106,7 +106,7 @@ class Watched:
 
     def _look(self) -> None:
         if self._reach < 0:
-            work = work_of(self.regex, self._is_tied)
+            work = work_of(self.regex, self._is_tied())
             self._reach, self._calm = work.reach, work.calm_reach
 
     def _careful(self, way: str, text: str, pos: int, endpos: int) -> Match | None:

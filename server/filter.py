@@ -11,7 +11,7 @@ import locale
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.options import JailConf
 from server.aside import Aside, Kept
@@ -73,6 +73,19 @@ class Verdict:
         return self.rule >= 0 and self.ignored_by < 0 and self.failure is None
 
 
+class _Screens(NamedTuple):
+    """What tells by a line's bytes which rules may match it; None where nothing can.
+
+    By the `quick` one the lines of the `mute` rules, as bits, are passed over and set `aside`: they
+    are left unread unless somebody fails in their conversation.
+    """
+
+    whole: Screen | None
+    quick: Screen | None
+    aside: Aside | None = None
+    mute: int = 0
+
+
 class Filter:
     """The filter of one jail, and what it has to remember from line to line.
 
@@ -95,23 +108,30 @@ class Filter:
         self._numbers: dict[int, tuple[int, ...]] = {}
         # Filters for which this is the same read a line in the same way.
         self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
-        can_skip = conf.max_lines == 1 and is_plain(self._encoding)
-        self._screen = self._screen_of() if has_screen and can_skip else None
-        # The rules, as bits, whose lines are left unread unless somebody fails in their conversation.
-        self._mute = sum(1 << n for n in self._rules.every if self._rules.is_mute(n))
-        self._quick_screen = self._screen
-        self._aside: Aside | None = None
+        self._can_skip = has_screen and conf.max_lines == 1 and is_plain(self._encoding)
+        # Made when the first lines come: that takes longer than all else, and many logs are silent.
+        self._made: dict[str, _Screens] = {}
         self._is_busy = False  # so many fail that nothing is set aside
         self._has_parted_ids = False  # dates were cut out of ids
-        if self._screen is not None and self._rules.has_key and self._rules.is_prefix_plain:
-            quick = self._screen.without(self._mute)
-            if quick.helps and not quick.asks_for_every_line:
-                self._quick_screen, self._aside = quick, Aside()
 
-    def _screen_of(self) -> Screen | None:
-        """What tells by a line's bytes which rules may match it; None where nothing can."""
-        screen = Screen([self.needed(rule) for rule in self.rules], self._encoding)
-        return screen if screen.helps else None
+    @property
+    def _screens(self) -> _Screens:
+        made = self._made.get("screens")
+        # Where two threads are the first, both have what one of them made.
+        return made or self._made.setdefault("screens", self._screens_of())
+
+    def _screens_of(self) -> _Screens:
+        rules, screen = self._rules, None
+        if self._can_skip:
+            screen = Screen([self.needed(rule) for rule in self.rules], self._encoding)
+        if screen is None or not screen.helps:
+            return _Screens(None, None)
+        if rules.has_key and rules.is_prefix_plain:
+            mute = sum(1 << n for n in rules.every if rules.is_mute(n))
+            quick = screen.without(mute)
+            if quick.helps and not quick.asks_for_every_line:
+                return _Screens(screen, quick, Aside(), mute)
+        return _Screens(screen, screen)
 
     @property
     def cut(self) -> Cut:
@@ -134,20 +154,20 @@ class Filter:
     @property
     def screen(self) -> Screen | None:
         """What tells which lines of a block are worth it; None where all are."""
-        return self._screen
+        return self._screens.whole
 
     @property
     def quick_screen(self) -> Screen | None:
         """What `failures` looks for in a block first; of what that passes over it may want some."""
-        return self._quick_screen
+        return self._screens.quick
 
     # -- blocks ------------------------------------------------------------------------------------
 
     def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
         """What failed in `block`, in its order."""
         if isinstance(block, LogBlock):
-            if self._quick_screen is not None:
-                return self._screened(self._quick_screen, block, now)
+            if (screen := self._screens.quick) is not None:
+                return self._screened(screen, block, now)
             return self.of_candidates(block.path, lines_of(block), now)
         found = []
         every = self._rules.every
@@ -184,8 +204,8 @@ class Filter:
             self._lessons[path] = lessons
             taught = self._lessons_of(data[:begin], block.start.offset)
             found = self.of_candidates(path, taught, now)
-        if self._aside is not None:
-            return found + self._of_talks(self._aside, block, begin, now)
+        if (aside := self._screens.aside) is not None:
+            return found + self._of_talks(aside, block, begin, now)
         places = _places(screen, block, begin)
         return found + self._rules.failures(self._read(block, begin, places, now))
 
@@ -194,22 +214,23 @@ class Filter:
 
         To be asked at all costs a regex milliseconds, once; most never meet a line.
         """
-        may_match = self._screen.mask_of if self._screen is not None else None
+        may_match = self.screen.mask_of if self.screen is not None else None
         for at, line, _ in _lines(data, offset):
             yield at, line, may_match and self._rules_of(may_match(line))
 
     def _of_talks(self, aside: Aside, block: LogBlock, begin: int, now: float) -> list[Failure]:
         """What failed, where lines that are no failures in themselves are read only if need be."""
-        assert self._quick_screen is not None and self._screen is not None
+        whole, quick, _, _ = self._screens
+        assert quick is not None and whole is not None
         last = self._last_dates.get(block.path)
         kept: list[Kept] = []
         worthy: list[Place] = []
         if not self._is_busy:
-            worthy = list(_places(self._quick_screen, block, begin))
+            worthy = list(_places(quick, block, begin))
             if _BUSY * sum(end - start for start, end, _ in worthy) > len(block.data) - begin:
                 self._is_busy, kept = True, aside.take_all()
         if self._is_busy:
-            worthy = list(_places(self._screen, block, begin))
+            worthy = list(_places(whole, block, begin))
             earlier = self._of_kept(kept, block, begin, last, now)
             found = self._rules.failures(chain(earlier, self._read(block, begin, worthy, now)))
             self._is_busy = _CALM * len(found) >= len(worthy)
@@ -234,7 +255,8 @@ class Filter:
 
     def _read_all(self) -> None:
         """From now on, read all lines at once."""
-        self._aside, self._quick_screen = None, self._screen
+        whole, _, _, mute = self._screens
+        self._made["screens"] = _Screens(whole, whole, None, mute)
 
     def _ids_of(self, keys: Iterable[str | None]) -> Iterator[str]:
         """How the ids `keys` stand in a log whose bytes are taken for characters."""
@@ -252,7 +274,7 @@ class Filter:
         If one has no date of its own, what stands before it in its block tells its time, or the `last`
         date before that.
         """
-        rules = self._rules_of(self._mute)
+        rules = self._rules_of(self._screens.mute)
         for path, offset, data in some:
             line = self._decode(data[:LONGEST_LINE])
             hit = None if self.dates.takes_now else self.dates.find(line, now)
@@ -289,7 +311,7 @@ class Filter:
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
         decode, find, last_dates = self._decode, self.dates.find, self._last_dates
         begin_of, rules_of, new = self._rules.begin, self._numbers, _new
-        cut, has_aside = 0, self._aside is not None
+        cut, has_aside = 0, self._screens.aside is not None
         known = {} if block.found is None else block.found.read_by(self._way)
         # What `without_date` does; a call more would cost as much as it does.
         for start, end, mask in places:

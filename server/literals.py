@@ -105,7 +105,10 @@ def required(
         parsed = _PARSER.parse(regex.pattern, regex.flags)
     inside = {} if inner is None else {regex.groupindex[group]: inner}
     walk = _Walk(cut, inside)
-    need = walk.need_of(walk.sequence(parsed, regex.flags))
+    try:
+        need = walk.need_of(walk.sequence(parsed, regex.flags))
+    except RecursionError:  # nested too deeply for this walk, though not for `re`
+        return None
     return None if need is None else frozenset(map(_shortened, need))
 
 
@@ -206,6 +209,8 @@ class _Walk:
 
     def _cut_safe(self, texts: Clause) -> Need | None:
         """What stands of `texts` in a line, wherever in the midst of them a date was cut out."""
+        if any(len(one.text) < SHORTEST for one in texts):
+            return None
         if self._cut is Cut.NOWHERE:
             return _need(_fit(texts))
         # If a cut goes through the one half, the other is whole.
@@ -311,14 +316,18 @@ def _covers(part: Literal, whole: Literal) -> bool:
 
 def _longest_piece(one: Literal) -> Literal:
     """The longest piece of a literal that no date of a default style can be cut out of."""
-    text = one.text
+    return Literal(_longest_piece_of(one.text), one.is_caseless)
+
+
+@lru_cache(4096)
+def _longest_piece_of(text: str) -> str:
     # At the line's beginning a word may follow a date that has two characters of no word before it.
     lead = next((n for n, character in enumerate(text) if _is_of_word(character)), len(text))
     cuts = [0, *(n for n in range(1, min(lead, 2) + 1)), len(text)]
     cuts += [n for n in range(1, len(text)) if not _is_of_word(text[n - 1 : n]) and not _is_of_word(text[n])]  # fmt: skip
     places = sorted(set(cuts))
     pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
-    return Literal(max(pieces, key=_weight, default=""), one.is_caseless)
+    return max(pieces, key=_weight, default="")
 
 
 def _halves(one: Literal) -> tuple[Literal, Literal]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ class Pattern:
         except RegexError as error:
             raise RegexError(f"Unable to compile regular expression {text!r}: {error}") from None
         self.regex = compiled
-        self.watched = Watched(compiled, _is_tied(self.expanded, compiled.flags))
+        self.watched = Watched(compiled, partial(_is_tied, self.expanded, compiled.flags))
         # To be looked up each time: it is another one, and quicker, once there was a line.
         self.search: Callable[[str], re.Match[str] | None] = self._first
         self.groups = frozenset(compiled.groupindex)

@@ -99,7 +99,7 @@ class LogReader:
         polling: bool = False,
         border: Border | None = None,
         reminder: int = 0,
-        screen: Screen | None = None,
+        find_screen: Callable[[], Screen | None] = lambda: None,
     ) -> None:
         """Say (again) all that `jail` follows.  What it followed before goes on undisturbed.
 
@@ -108,10 +108,10 @@ class LogReader:
         then the same lines are offered again after `wake`.  A block without data tells a position.
         `border` says what of a file need not be read, in the reader's thread, too.  A jail that is
         new gets as many bytes before its positions as `reminder` once more, as known.  What several
-        jails read is searched once for the `screen` of each.
+        jails read is searched once for all that `find_screen` gives, asked in the reader's thread.
         """
         known = dict(positions)
-        inbox = Inbox(jail, deliver, border, reminder, screen)
+        inbox = Inbox(jail, deliver, border, reminder, find_screen)
         self._post(lambda: self._follow(inbox, logs, known, polling))
 
     def unfollow(self, jail: str) -> None:
@@ -259,7 +259,7 @@ class LogReader:
             self._jails[inbox.jail] = subscription
         else:
             subscription.inbox.deliver, subscription.inbox.border = inbox.deliver, inbox.border
-            subscription.inbox.screen = inbox.screen
+            subscription.inbox.find_screen = inbox.find_screen
             subscription.inbox.is_full = False
             subscription.logs, subscription.positions = logs, positions
             subscription.is_polling = is_polling

@@ -235,7 +235,8 @@ class Inbox:
     """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more.
 
     `border` says what of a file need not be read; so many bytes before the position of an earlier
-    run as `reminder` are handed out once more, as known.  `screen` tells which lines are worth it.
+    run as `reminder` are handed out once more, as known.  What `find_screen` gives tells which lines
+    are worth it; it is asked for only when there are some.
     """
 
     def __init__(
@@ -244,13 +245,13 @@ class Inbox:
         deliver: Callable[[LogBlock], bool],
         border: Border | None = None,
         reminder: int = 0,
-        screen: Screen | None = None,
+        find_screen: Callable[[], Screen | None] = lambda: None,
     ) -> None:
         self.jail = jail
         self.deliver = deliver
         self.border = border
         self.reminder = reminder
-        self.screen = screen
+        self.find_screen = find_screen
         self.is_full = False
 
     def begin(self, source: Source, offset: int) -> int:
@@ -265,7 +266,8 @@ class Inbox:
 
     def has_nothing_in(self, found: Found) -> bool:
         """Whether a search for this jail's screen, too, says that no line is worth it."""
-        return self.screen is not None and found.places_of(self.screen) == []
+        screen = self.find_screen()
+        return screen is not None and found.places_of(screen) == []
 
     def offer(self, block: LogBlock) -> bool:
         try:

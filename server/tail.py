@@ -556,7 +556,7 @@ class Tail:
         data = piece.data
         if len(self._members) < 2 or not data:
             return None
-        screens = [member.inbox.screen for member in self._members.values()]
+        screens = [member.inbox.find_screen() for member in self._members.values()]
         some = [one for one in screens if one is not None and not one.asks_for_every_line]
         if len(some) < 2:
             return None

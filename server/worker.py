@@ -440,7 +440,7 @@ class Worker:
             is_polling,
             border_of(conf, self._world.clock),
             _REMINDER if is_reminded else 0,
-            self._filter.quick_screen,
+            lambda: self._filter.quick_screen,
         )
 
     def _follow_journal(self, conf: JailConf, is_reminded: bool) -> None:

@@ -31,15 +31,15 @@ class Elsewhere:
 
 def watched(answer, regex=EVIL):
     elsewhere = Elsewhere(answer)
-    made = Watched(regex, is_tied=True)
+    made = Watched(regex, is_tied=lambda: True)
     made.keeper = elsewhere.keeper
     return made, elsewhere
 
 
 def test_what_is_harmless_is_told_apart():
-    assert Watched(re.compile("^a+b"), is_tied=True).is_harmless
-    assert not Watched(re.compile("^a+b"), is_tied=True).problem
-    assert not Watched(EVIL, is_tied=True).is_harmless
+    assert Watched(re.compile("^a+b"), is_tied=lambda: True).is_harmless
+    assert not Watched(re.compile("^a+b"), is_tied=lambda: True).problem
+    assert not Watched(EVIL, is_tied=lambda: True).is_harmless
 
 
 def test_a_short_text_is_tried_here():
@@ -116,7 +116,7 @@ def test_lines_that_cost_little_are_never_too_much():
 
 
 def test_without_anybody_to_ask_all_is_tried_here():
-    made = Watched(re.compile(r"^.*a.*b.*c"), is_tied=True)
+    made = Watched(re.compile(r"^.*a.*b.*c"), is_tied=lambda: True)
 
     assert made.match("abc" * 10_000) is not None
 

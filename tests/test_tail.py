@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -1366,7 +1367,7 @@ def test_who_is_behind_gets_what_was_found_for_the_others(tmp_path):
     log.write_bytes(b"fail\n" + noise + b"bad\n" + noise + b"fail and bad\n" + noise)
     quick, slow = (Jail(name) for name in ("quick", "slow"))
     for jail, word in zip((quick, slow), words, strict=True):
-        jail.inbox.screen = screen_of(word)
+        jail.inbox.find_screen = partial(screen_of, word)
     tail = follow(log, quick, slow)
     slow.has_room = False
     tail.check(0)
@@ -1390,7 +1391,7 @@ def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
     log.write_bytes(noise)
     quick, slow = Jail("quick"), Jail("slow")
     for jail in (quick, slow):
-        jail.inbox.screen = screen_of(jail.name)
+        jail.inbox.find_screen = partial(screen_of, jail.name)
     tail = follow(log, quick, slow)
     slow.has_room = False
     tail.check(0)
