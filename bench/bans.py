@@ -14,6 +14,8 @@ import argparse
 import ctypes
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -28,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from client.connection import Connection  # noqa: E402
-from server.patrol import Listener  # noqa: E402
 from server.records import Ban, Progress  # noqa: E402
 from server.store import Store  # noqa: E402
 
@@ -36,6 +37,9 @@ SPACE = f"f2b-bench-{os.getpid()}"
 LENGTH = 3600
 _LONGEST = 300.0
 _QUIET = 2.0  # seconds without a change to nftables
+_NETLINK_NETFILTER = 12
+_GET_GENERATION = 10 << 8 | 16
+_REQUEST = 1
 
 T = TypeVar("T")
 
@@ -119,25 +123,46 @@ def bare(wall: Wall, count: int) -> float:
     return seconds
 
 
+class Generation:
+    """Asks the kernel how often nftables have been changed.
+
+    Whoever listened instead would have it write a message for each element, which takes as long again.
+    """
+
+    def __init__(self) -> None:
+        self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._link.bind((0, 0))
+
+    def number(self) -> int:
+        header = struct.pack("=IHHII", 20, _GET_GENERATION, _REQUEST, 0, 0)
+        self._link.send(header + bytes(4))
+        data = self._link.recv(65536)
+        (number,) = struct.unpack_from("!I", data, 24)  # the first attribute
+        return int(number)
+
+    def close(self) -> None:
+        self._link.close()
+
+
 def until_held(wall: Wall, host: str) -> float:
     """When `host` has come into the set, as the last one.
 
     nft reads a whole set to tell of one element, so that asking is left until it has been quiet.
     """
-    listener = Listener.opened() if wall.add == "nft" else None
-    if listener is None:
+    if wall.add != "nft":
         until(lambda: wall.holds(host))
         return time.perf_counter()
+    generation = Generation()
     count, last = -1, time.perf_counter()
     try:
         while time.perf_counter() - last < _QUIET or not wall.holds(host):
-            listener.changes()
-            if listener.transactions != count:
-                count, last = listener.transactions, time.perf_counter()
+            number = generation.number()
+            if number != count:
+                count, last = number, time.perf_counter()
             time.sleep(0.005)
         return last
     finally:
-        listener.close()
+        generation.close()
 
 
 class Server:
@@ -155,7 +180,8 @@ class Server:
         )
 
     @contextmanager
-    def running(self) -> Iterator[Connection]:
+    def running(self, once_started: Callable[[], object] = bool) -> Iterator[Connection]:
+        """While it runs; `once_started` is called once it has been started, before anybody waits for it."""
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", SPACE, sys.executable, str(ROOT / "fail2ban-server"), "-f",
              "-c", str(self.config), "-s", str(self.folder / "sock"), "-p", str(self.folder / "pid"),
@@ -163,6 +189,7 @@ class Server:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
+            once_started()
             link = until(self._linked)
             link.ask(["set", "loglevel", "INFO"])
             yield link
@@ -260,9 +287,12 @@ def restored(wall: Wall, count: int, folder: Path) -> dict[str, Figure]:
     store.sync(60)
     store.close()
     watch = Watch(server, is_start=True)
-    with server.running() as link:
+
+    def until_restored() -> None:
         # They come in the order of their text.
         figures["start with them"] = watch.figure(until_held(wall, max(names)))
+
+    with server.running(until_restored) as link:
         assert until(lambda: wall.held() >= count)
         time.sleep(5)
         watch = Watch(server)

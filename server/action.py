@@ -311,11 +311,14 @@ class Action:
 
     def remainders(self, bans: Sequence[Ban]) -> list[int]:
         """The `remaining` time of each of `bans`."""
+        return self._remainders([ban.since + ban.seconds for ban in bans])
+
+    def _remainders(self, ends: Sequence[float]) -> list[int]:
         longest = self._longest
         if self._clock is None or not longest:
-            return [0] * len(bans)
+            return [0] * len(ends)
         now = self._clock()
-        left = [ban.since + ban.seconds - now for ban in bans]
+        left = [end - now for end in ends]
         return [max(1, math.ceil(one)) if one <= longest else 0 for one in left]
 
     def _facts(self, tag: str, ban: Ban) -> str | None:
@@ -415,6 +418,21 @@ class Action:
             else:
                 command = _with_values(script, {"ips": ",".join(ip for _, ip in portion)})
             yield some, replace(command, timeout=self._timeout)
+
+    def for_ends(
+        self, key: str, family: str, ends: Mapping[str, float]
+    ) -> Iterator[tuple[list[str], ShellCommand]]:
+        """The command `key` for plain addresses, and until when, in portions; if it reads them."""
+        script = self.script(key, family)
+        if script is None or "<ips>" in script:
+            return
+        fit = [ip for ip in ends if _ADDRESS.fullmatch(ip)]
+        for at in range(0, len(fit), _MOST_AT_ONCE):
+            some = fit[at : at + _MOST_AT_ONCE]
+            left = self._remainders([ends[ip] for ip in some])
+            lines = [f"{ip} {n}\n" for ip, n in zip(some, left, strict=True)]
+            command = ShellCommand(script, input="".join(lines).encode(), timeout=self._timeout)
+            yield some, command
 
     def exchange(self, bans: Sequence[Ban], lifted: Sequence[str]) -> ShellCommand | None:
         """The command that has `bans` stand in the place of `lifted`, all of one family, in one go."""

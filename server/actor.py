@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import Any, TypeVar
@@ -62,8 +62,16 @@ class Actor:
 
     def carry_out(self, orders: Sequence[Order]) -> None:
         """Have `orders` carried out; returns at once."""
-        for lane in self._lanes.values():
+        for lane in self._lanes.values() if orders else ():
             lane.carry_out(orders)
+
+    def foresee(self, ends: Mapping[str, float]) -> None:
+        """Have hosts shut out that will be ordered to be soon, as far as an action can; and until when.
+
+        With the next call that is over: who was ordered by then stays, all others are let in again.
+        """
+        for lane in self._lanes.values():
+            lane.do(lambda enforcer: enforcer.foresee(ends))
 
     def clear_away(self, lifts: Sequence[Lift]) -> None:
         """Have that lifted which an earlier run, ended by force, may have left, as `lifts` say."""
@@ -114,6 +122,15 @@ class Actor:
         """Wait until all that waits by now is done; False if it is not after `seconds`."""
         waiting = [lane.do(lambda enforcer: _nothing()) for lane in self._lanes.values()]
         return not wait_for(waiting, seconds).not_done
+
+    def lead(self, seconds: float) -> None:
+        """Wait until each action runs a command for many, or has nothing to do; no longer than `seconds`.
+
+        Threads of Python work in turns: whoever goes on at once keeps the others from their work.
+        """
+        deadline = time.monotonic() + seconds
+        for lane in self._lanes.values():
+            lane.lead(max(0.0, deadline - time.monotonic()))
 
     def end(self) -> None:
         """End the threads when everything that waits by now is done."""
@@ -180,6 +197,8 @@ class Lane:
         self._is_worked = False
         self._is_ending = False
         self._is_looking = False
+        self._is_busy = False  # with a task …
+        self._is_out = False  # … of which a command for many runs
         self._most = MOST_WAITING
 
     # -- from any thread
@@ -231,6 +250,13 @@ class Lane:
             self._is_looking = True
         self.do(self._look)
 
+    def lead(self, seconds: float) -> None:
+        """Wait until a command for many runs, or nothing is left to do; no longer than `seconds`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_out or not (self._waiting or self._is_busy), seconds
+            )
+
     def end(self) -> None:
         with self._changed:
             self._is_ending = True
@@ -265,11 +291,6 @@ class Lane:
             text = "[%s] action %s is behind by %d orders; some came to nothing and are left out"
             log.warning(text, self._jail, self._conf.name, before)
 
-    def _is_being_restored(self) -> bool:
-        """Whether bans of an earlier run wait."""
-        lasts = [orders[-1] for orders, _ in self._waiting if isinstance(orders, list) and orders]
-        return any(isinstance(order, Enforce) and order.restored for order in lasts)
-
     def _wake(self) -> None:
         if self._is_worked:
             self._changed.notify_all()
@@ -297,9 +318,12 @@ class Lane:
     def _next(self) -> tuple[list[Order] | Task, Future[None] | None] | None:
         """What is to be done next; None if the thread may go."""
         with self._changed:
+            self._is_busy = False
+            self._changed.notify_all()
             patience = None if self._conf.module is not None else LINGER
             self._changed.wait_for(lambda: self._waiting or self._is_ending, patience)
             if self._waiting:
+                self._is_busy = True
                 return self._waiting.popleft()
             self._is_worked = False
             if self._is_ending and self._patrol is not None:
@@ -313,11 +337,7 @@ class Lane:
         return self.enforcer.carry_out(orders)
 
     def _look(self, enforcer: Enforcer) -> Steps:
-        with self._changed:
-            if self._is_being_restored():  # they would wait for it, and it would have to come again
-                self._waiting.append((self._look, None))
-                return _nothing()
-            self._is_looking = False
+        self._is_looking = False
         return enforcer.look()
 
     def _drive(self, steps: Steps) -> None:
@@ -333,4 +353,18 @@ class Lane:
             elif isinstance(step, Call):
                 answer = self._plugins.call(step)
             else:
-                answer = self._run(step)
+                answer = self._ran(step)
+
+    def _ran(self, command: ShellCommand) -> Result:
+        if not command.input:
+            return self._run(command)
+        self._go(is_out=True)
+        try:
+            return self._run(command)
+        finally:
+            self._go(is_out=False)
+
+    def _go(self, *, is_out: bool) -> None:
+        with self._changed:
+            self._is_out = is_out
+            self._changed.notify_all()

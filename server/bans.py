@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from common.address import Network, around, first_of, holds, is_single, place_of
 from server.networks import GROUP
@@ -54,6 +54,17 @@ class BanList:
             else:
                 heapq.heappush(self._ends, (ban.until, ban.host))
 
+    def put_hosts(self, bans: Sequence[Ban]) -> None:
+        """`put` each of `bans`, at a third of the cost; none is of a network, and their hosts are new here."""
+        if self._groups:
+            for ban in bans:
+                self.put(ban)
+            return
+        self._bans.update([(ban.host, ban) for ban in bans])
+        for ban in bans:
+            if ban.seconds < math.inf:
+                heapq.heappush(self._ends, (ban.since + ban.seconds, ban.host))
+
     def take(self, host: str) -> Ban | None:
         """Take out and return the ban of `host`."""
         ban = self._bans.pop(host, None)
@@ -86,6 +97,10 @@ class BanList:
         heapq.heapify(self._ends)
 
     # -- networks ----------------------------------------------------------------------------------
+
+    @property
+    def has_networks(self) -> bool:
+        return bool(self._networks)
 
     def networks(self) -> list[Ban]:
         """The bans of networks."""

@@ -92,6 +92,12 @@ class Enforcer:
         for runner in self._running:
             yield from runner.carry_out(orders_for(runner.conf, orders))
 
+    def foresee(self, ends: Mapping[str, float]) -> Steps:
+        """Shut out, until when they say, hosts that will be ordered to be soon."""
+        for runner in self._running:
+            if isinstance(runner, Runner):
+                yield from runner.foresee(ends)
+
     def clear_away(self, lifts: Sequence[Lift]) -> Steps:
         """Lift what an earlier run, ended by force, may have left, as `lifts` say."""
         for runner in self._running:

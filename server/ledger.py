@@ -57,6 +57,7 @@ class Ledger:
         self._held: dict[str, Held] = {}
         # What a tool was left to drop, until when that is certain; and what it would not give up.
         self._leaving: dict[str, float] = {}
+        self.foreseen: dict[str, float] = {}  # who is shut out before it is ordered, and until when
         self._stuck: dict[str, None] = {}
 
     def __len__(self) -> int:
@@ -134,6 +135,7 @@ class Ledger:
             ip
             for ip in listed.ends
             if ip not in ours
+            and ip not in self.foreseen
             and self._leaving.get(ip, -math.inf) <= now
             and family_of_ip(ip) == family
         )

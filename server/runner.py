@@ -14,7 +14,7 @@ from itertools import groupby
 
 from common import units
 from common.errors import CommandError
-from server.action import FAMILIES, Action, ending, family_of_ip, hint, quotable
+from server.action import FAMILIES, INET6, Action, ending, family_of_ip, hint, quotable
 from server.exchange import exchange_of
 from server.ledger import Held, Ledger, Listed, held
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result, ShellCommand
@@ -23,6 +23,9 @@ from server.steps import Asking, Clocks, Note, Steps
 _STANDING = ("actionstart", "actionunban", "actionflush")
 _INTERVAL = 60.0  # seconds between two looks at what is enforced
 _AFTER_BANS = 1.0  # seconds from a ban to the look whether it is enforced
+_CROWD = (
+    1000  # orders, after which a tool may not list all at once: a kernel's table grows meanwhile
+)
 _SHARE = 20  # looking takes no more than this part of the time
 _SOON = 5.0  # seconds: what a tool drops within them needs no command
 _MOST_FAILURES = 50  # commands that may fail one after the other before the rest is not tried
@@ -84,6 +87,8 @@ class Runner:
         self._ledger.prune(self._ticks())
         for together in self._turns(orders):
             yield from self._guarded(self._carry_out(together))
+        if len(orders) >= _CROWD:
+            self.due = math.inf
         self._look_soon()
 
     def stop(self) -> Steps:
@@ -93,6 +98,15 @@ class Runner:
         yield from self._guarded(self._stop())
         self.due = math.inf
         self._figures.clear()
+
+    def foresee(self, ends: Mapping[str, float]) -> Steps:
+        """Shut out hosts, and until when, that will be ordered to be soon; those of the last call were."""
+        self._seen.clear()
+        over, self._ledger.foreseen = self._ledger.foreseen, {}
+        left = [held(Ban(self.action.jail, ip, 0.0, 0.0), restored=True) for ip in over]
+        yield from self._guarded(self._drop_all(left))
+        if ends and self.action.is_for_restored:
+            yield from self._guarded(self._foresee(ends))
 
     def clear_away(self, bans: Sequence[Ban]) -> Steps:
         """Lift those of `bans` that an earlier run, ended by force, may have left; they are over."""
@@ -377,6 +391,8 @@ class Runner:
             for order in orders
             if self.action.is_for_restored or not order.restored
         }
+        if self._ledger.foreseen:
+            self._take_foreseen(wanted)
         new = [one for host, one in wanted.items() if host not in self._ledger]
         for family in FAMILIES:
             some = [one for one in new if one.family == family]
@@ -395,6 +411,35 @@ class Runner:
         if failures >= _MOST_FAILURES:
             text = f"action {self.action.name}: too much fails; of the last bans none is enforced"
             yield self._failed(text)
+
+    def _foresee(self, ends: Mapping[str, float]) -> Steps:
+        for family in FAMILIES:
+            some = {
+                ip: end
+                for ip, end in ends.items()
+                if (":" in ip) == (family == INET6) and "/" not in ip and ip not in self._ledger
+            }
+            if len(some) < 2 or not self.action.has("actionunban_many", family):
+                continue
+            if not (yield from self._ready(family)):
+                continue
+            for ips, command in self.action.for_ends("actionban_many", family, some):
+                result = yield from _run(command)
+                if result.is_success:  # else it will be seen when they are ordered
+                    self._ledger.foreseen.update((ip, some[ip]) for ip in ips)
+
+    def _take_foreseen(self, wanted: dict[str, Held]) -> None:
+        """Hold those of `wanted` that are enforced already, and leave the others."""
+        foreseen = self._ledger.foreseen
+        done = [
+            one
+            for one in wanted.values()
+            if one.restored and foreseen.get(one.ip) == one.ban.since + one.ban.seconds
+        ]
+        for one in done:
+            del foreseen[one.ip]
+            del wanted[one.ban.host]
+        self._hold_all(done)
 
     def _ban_many(self, family: str, members: Sequence[Held]) -> Asking[set[str]]:
         """Ban `members` together; the hosts of those that are.  What is broken is mended once."""
@@ -679,14 +724,17 @@ class Runner:
             missing, over = ([one for one in some if one.ip in hosts] for some in (missing, over))
         yield from self._make_again(missing)
         yield from self._renew(found.stale if self.action.expires else ())
-        for one, result in (yield from self._drop(over)):
-            yield self._fault("actionunban", result, f"of {quotable(one.ip)}")
+        yield from self._drop_all(over)
         words = (
             (found.missing, "missing and banned again"),
             (found.stale if self.action.expires else (), "with another end, now right"),
             (left, "left over, now lifted"),
         )
         return ", ".join(f"{len(some)} {text}" for some, text in words if some)
+
+    def _drop_all(self, members: Sequence[Held]) -> Steps:
+        for one, result in (yield from self._drop(members)):
+            yield self._fault("actionunban", result, f"of {quotable(one.ip)}")
 
     def _drop(self, members: Sequence[Held]) -> Asking[list[tuple[Held, Result]]]:
         """Lift `members`, which are banned for nobody; those for which that failed, and how."""

@@ -16,12 +16,13 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from contextlib import suppress
 from functools import partial
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,7 +43,6 @@ from server.tables import (
 _log = logging.getLogger("fail2ban.store")
 _T = TypeVar("_T")
 
-_PORTIONS = (5_000, 20_000)  # bans that are restored together: at first, and at most
 _GATHER = 0.05  # seconds that a group stays open for more to join: at most 20 commits a second
 _ANSWER = 30.0  # seconds that a question waits for the writer
 _RETRY = (0.5, 30.0)  # seconds until the disk is tried again: at first, and at most
@@ -213,14 +213,9 @@ class Store:
         rows = self._answer(nothing, lambda tables: tables.bans(jail, now, limit))
         return bans_of_rows(jail, rows)
 
-    def bans_in_portions(self, jail: str, now: float) -> Iterator[list[Ban]]:
-        """The same, of one moment, in portions that grow: there is work for others after the first."""
-        nothing: list[BanRow] = []
-        rows = self._answer(nothing, lambda tables: tables.bans(jail, now, None))
-        at, (size, most) = 0, _PORTIONS
-        while at < len(rows):
-            yield bans_of_rows(jail, rows[at : at + size])
-            at, size = at + size, min(size * 2, most)
+    def ends(self, jail: str, now: float) -> list[tuple[str, float]]:
+        """Whom `jail` bans on after `now`, and until when: known sooner than the bans."""
+        return self._answer([], lambda tables: tables.ends(jail, now))
 
     def ended(self, jail: str, since: float, now: float) -> list[Ban]:
         """The bans of `jail` that ended since then, and that an action may not have lifted."""
@@ -500,8 +495,11 @@ class Store:
     def _learn(self, tables: Tables) -> None:
         """Take up how often hosts were banned, as far as it is not known already."""
         with self._changed:
-            for jail, host, total, last in tables.history():
-                self._history.setdefault(jail, {}).setdefault(host, (total, last))
+            for jail, every in groupby(tables.history(), itemgetter(0)):
+                known = self._history.setdefault(jail, {})
+                for _, host, total, last in every:
+                    if host not in known:
+                        known[host] = total, last
 
     def _fail(self, error: Exception) -> None:
         """Note what is wrong, and let go of the file: the next attempt opens it anew."""

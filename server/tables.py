@@ -285,6 +285,15 @@ class Tables:
         rows.sort(key=itemgetter(1))
         return rows if limit is None else rows[max(0, len(rows) - limit) :]
 
+    def ends(self, jail: str, now: float) -> list[tuple[str, float]]:
+        """Hosts that are banned on after `now`, and until when; for a fifth of what `bans` costs."""
+        rows = self._db.execute(
+            "SELECT host, CASE WHEN seconds < 0 THEN 9e999 ELSE since + seconds END FROM ban"
+            f" WHERE jail = ? AND ended IS NULL AND {_END} > ? AND typeof(host) = 'text'",
+            (_key(jail), now),
+        )
+        return rows.fetchall()
+
     def ended(self, jail: str, since: float, now: float) -> list[Ban]:
         """The bans that ended from `since` until `now` of which nobody wrote that they were lifted.
 
@@ -329,7 +338,10 @@ class Tables:
         for jail, host, total, since in self._db.execute(
             "SELECT jail, host, total, since FROM ban"
         ):
-            yield _text(jail), _text(host), total, since
+            if type(host) is str and type(jail) is str:  # as nearly all are
+                yield jail, host, total, since
+            else:
+                yield _text(jail), _text(host), total, since
 
     # -- the file ----------------------------------------------------------------------------------
 

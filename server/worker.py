@@ -67,6 +67,8 @@ _BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
 _MOST_QUIET = 4  # blocks in which nothing is found that a jail gets at a time
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
 _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
+_MANY = 1000  # bans of an earlier run that are worth to be foreseen
+_LEAD = 0.5  # seconds that actions may take for them, before more is done here
 _REMINDER = 512 * 1024  # bytes before a position that a filter sees again that remembers lines
 _WINDOWS_BACK = 10  # times `maxlines`: lines that no failure takes stay longer
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
@@ -396,20 +398,22 @@ class Worker:
         unclean_since = self._positions.get(STANDING)  # where an earlier run was ended by force
         self._positions[STANDING] = self._unsaved[STANDING] = unclean_since or repr(now)
         self._save()  # what was lifted meanwhile is not to be restored
-        unrestored: list[Ban] = []
-        for bans in store.bans_in_portions(name, now):
-            restored = self._jail.restore_bans(bans, now)
-            self._actor.carry_out(restored)  # while the next ones are read
-            orders += restored
-            if unclean_since:
-                unrestored += [ban for ban in bans if ban.host not in self._jail.bans]
-        failures = store.failures(name, since)
+        ends = store.ends(name, now)
+        if len(ends) >= _MANY:  # they are shut out while their bans are read
+            self._actor.foresee({host: end for host, end in ends if not self._jail.is_listed(host)})
+            self._actor.lead(_LEAD)
+        bans, failures = store.bans(name, now), store.failures(name, since)
         counted = [failure for failure in failures if not self._is_to_look_up(failure)]
-        self._jail.restore((), counted, now, store.lifted(name, since))
+        restored = self._jail.restore(bans, counted, now, store.lifted(name, since))
+        self._actor.carry_out(restored)
+        self._actor.foresee({})
         if unclean_since:
             ended = store.ended(name, float(str(unclean_since)), now)
-            self._actor.clear_away(self._jail.lifts_of([*unrestored, *ended]))
-        self._say(orders)  # last: there may be many lines to write
+            self._actor.clear_away(self._jail.lifts_of([*bans, *ended]))
+        orders += restored
+        if len(orders) > _MOST_SAID:  # there are many lines to write: the bans come first
+            self._actor.settle(_LEAD)
+        self._say(orders)
         for failure in failures:
             if self._is_to_look_up(failure):  # nobody knew the name yet when the last run ended
                 self._look_up(failure, is_saved=True)

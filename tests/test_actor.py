@@ -10,6 +10,8 @@ from tests.support import BOB, EVE, eventually
 
 WALL = ActionConf("wall", {"actionstart": "open", "actionban": "ban <ip>", "actionunban": "unban <ip>", "actionstop": "close"})  # fmt: skip
 
+UNBAN = {"actionunban": "unban <ip>", "actionunban_many": "unban-many"}
+
 
 class Stage:
     """An actor, what it ran, and a gate that holds it up."""
@@ -136,36 +138,24 @@ def test_threads_are_there_only_while_there_is_something_to_do(monkeypatch):
     assert stage.actor.join(10)
 
 
-def test_a_look_comes_when_all_bans_of_an_earlier_run_are_made():
-    listing = ActionConf("wall", {"actionban": "ban <ip>", "actionlist": "list"})
-    stage = Stage(listing)
-    looks = []
-
-    class Watchman:
-        """A patrol that has it looked at when the first ban is made, as if that had taken long."""
-
-        def begin(self, lane, names):
-            looks.append(lane)
-
-        def expect(self, *of_it):
-            pass
-
-        def forget(self, lane):
-            pass
-
-    actor = Actor("ssh", (listing,), stage._run, patrol=Watchman())
+def test_whoever_gives_an_action_the_lead_goes_on_when_its_command_for_many_runs():
+    many = ActionConf("wall", {"actionban": "ban <ip>", "actionban_many": "many"} | UNBAN)
+    stage = Stage(many)
     stage.gate.clear()
-    actor.carry_out([Enforce(a_ban("192.0.2.1"), restored=True)])
-    eventually(lambda: looks)
-    looks[0].look()
-    actor.carry_out([Enforce(a_ban("192.0.2.2"), restored=True)])
-    stage.gate.set()
-    assert actor.settle(10)
-    eventually(lambda: "list" in stage.ran)
-    actor.end()
-    assert actor.join(10)
+    hosts = {f"192.0.2.{n}": 1e12 for n in range(3)}
 
-    assert stage.ran[:3] == ["ban 192.0.2.1", "ban 192.0.2.2", "list"]
+    stage.actor.foresee(hosts)
+    stage.actor.lead(10)  # else the gate would be closed all that time
+
+    assert [] == stage.ran
+    stage.gate.set()
+    stage.actor.lead(10)
+    stage.actor.settle(10)
+    assert ["many"] == stage.ran
+    stage.actor.foresee({})
+    stage.actor.end()
+    assert stage.actor.join(10)
+    assert ["many", "unban-many"] == stage.ran
 
 
 def test_what_waits_for_an_action_that_hangs_is_bounded_by_the_number_of_hosts(monkeypatch):

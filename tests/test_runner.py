@@ -11,7 +11,7 @@ from common.options import ActionConf
 from server.enforcer import Enforcer, Note
 from server.records import Ban, Enforce, Lift, Prolong, Result
 from server.steps import Clocks
-from tests.support import EVE, NOON
+from tests.support import BOB, EVE, NOON
 
 COMMANDS = {
     "actionstart": "start",
@@ -477,6 +477,66 @@ def test_a_network_that_an_earlier_run_left_gives_way_to_one_that_overlaps():
     assert "exchange-many" in tool.look()
 
     assert {"192.0.2.0/24"} == tool.held.keys()
+
+
+# -- shut out before it is ordered
+
+
+def foreseen(tool, ends):
+    return tool.drive(tool.enforcer.foresee(ends))
+
+
+def test_who_is_foreseen_is_shut_out_and_ordered_without_another_command():
+    tool = Tool()
+
+    ran = foreseen(tool, dict.fromkeys([*hosts(3), BOB, "2001:db8::7"], NOON + 600))
+
+    assert ["check", "ban-many", "check", "ban-many"] == ran
+    assert {600.0} == {*tool.held.values()}
+    assert ["check", "ban"] == tool.carry_out(*bans([*hosts(3), BOB, "192.0.2.9"], restored=True))
+    assert ["unban"] == foreseen(tool, {})  # whom nobody ordered
+    assert {*hosts(3), BOB, "192.0.2.9"} == tool.held.keys()
+    assert ["list", "list"] == tool.look()
+    assert ["unban"] == tool.carry_out(Lift(a_ban(BOB)))[-1:]
+
+
+def test_a_look_before_the_orders_leaves_alone_who_is_foreseen():
+    tool = Tool()
+    foreseen(tool, dict.fromkeys(hosts(3), NOON + 600))
+
+    tool.look()
+
+    assert {*hosts(3)} == tool.held.keys()
+    assert [] == tool.told
+
+
+def test_who_was_foreseen_with_another_end_is_banned_as_ever():
+    tool = Tool()
+    foreseen(tool, dict.fromkeys(hosts(2), NOON + 900))
+
+    assert ["check", "ban-many"] == tool.carry_out(*bans(hosts(2), restored=True))
+    foreseen(tool, {})
+    tool.look()
+    assert {600.0} == {*tool.held.values()}
+
+
+@pytest.mark.parametrize(
+    "more", [{"actionban_many": ""}, {"actionban_many": "ban-many <ips>"}, {"norestored": "1"}]
+)
+def test_an_action_that_cannot_be_told_addresses_alone_foresees_nobody(more):
+    tool = Tool(**more)
+
+    assert [] == [name for name in foreseen(tool, dict.fromkeys(hosts(2), NOON)) if name != "check"]
+
+
+def test_where_it_fails_nobody_is_foreseen():
+    tool = Tool()
+    tool.bad = {*hosts(1)}
+    foreseen(tool, dict.fromkeys(hosts(4), NOON + 600))
+
+    assert [] == foreseen(tool, {})
+    tool.carry_out(*bans(hosts(4), restored=True))
+    assert {*hosts(4)[1:]} == tool.held.keys()
 
 
 # -- what an earlier run, ended by force, has left

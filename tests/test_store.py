@@ -196,17 +196,13 @@ def test_of_too_many_bans_the_newest_are_restored(path):
         assert bans == store.bans("sshd", NOW)
 
 
-def test_many_bans_come_in_portions_that_together_are_all_of_them_in_their_order(path, monkeypatch):
-    monkeypatch.setattr("server.store._PORTIONS", (2, 4))
-    bans = [a_ban(f"192.0.2.{n}", since=NOW - n) for n in range(9)]
-    saved(path, progress(banned=tuple(bans)))
+def test_who_is_banned_is_known_without_the_bans(path):
+    bans = (a_ban(), a_ban("10.0.0.0/8", seconds=math.inf), a_ban(BOB, since=NOW - 600), a_ban("x"))
+    saved(path, progress(banned=bans), progress(lifted=("x",)))
 
     with a_store(path) as store:
-        portions = list(store.bans_in_portions("sshd", NOW))
-
-        assert [2, 4, 3] == [len(some) for some in portions]
-        assert bans[::-1] == [ban for some in portions for ban in some]
-        assert [] == list(store.bans_in_portions("nginx", NOW))
+        assert {EVE: NOW + 600, "10.0.0.0/8": math.inf} == dict(store.ends("sshd", NOW))
+        assert [] == store.ends("nginx", NOW)
 
 
 @pytest.mark.parametrize(
