@@ -144,13 +144,15 @@ class Style:
 class Compiled(NamedTuple):
     """A style's regular expression, the group to cut out, and the groups that hold each field.
 
-    `is_whole`: what is cut out is all that the style describes.
+    `is_whole`: what is cut out is all that the style describes.  `is_telling`: what is cut out says what
+    moment is meant, and nothing else in the line does.
     """
 
     regex: re.Pattern[str]
     cut: int
     fields: Mapping[str, tuple[int, ...]]
     is_whole: bool
+    is_telling: bool
 
 
 _CLOCK = "%H:%ExM:%ExS"
@@ -294,7 +296,24 @@ def compiled(style: Style, decade: int) -> Compiled:
     fields: dict[str, tuple[int, ...]] = {}
     for group, field in names.items():
         fields[field] = (*fields.get(field, ()), regex.groupindex[group])
-    return Compiled(regex, plain or 1, fields, not plain)
+    cut = plain or 1
+    inside = _groups_in(list(_PARSER.parse(regex.pattern, regex.flags)), cut)
+    is_telling = all(group in inside for groups in fields.values() for group in groups)
+    return Compiled(regex, cut, fields, not plain, is_telling)
+
+
+def _groups_in(parsed: Any, group: int, is_inside: bool = False) -> set[int]:
+    """The groups that stand in `group`, itself not included."""
+    found: set[int] = set()
+    if isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) == "SUBPATTERN":
+        number = parsed[1][0]
+        if is_inside and number is not None:
+            found.add(number)
+        is_inside = is_inside or number == group
+    if isinstance(parsed, list | tuple | _PARSER.SubPattern):
+        for each in parsed:
+            found |= _groups_in(each, group, is_inside)
+    return found
 
 
 @functools.lru_cache(maxsize=1024)

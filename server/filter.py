@@ -482,7 +482,12 @@ def line_decoder(encoding: str) -> Callable[[bytes], str]:
     name = codecs.lookup(encoding).name
     if name.startswith(("utf-16", "utf-32")):
         return _wide_decoder(name)
-    return lambda data: _clean(data.decode(encoding, "replace"))
+
+    def decode(data: bytes) -> str:
+        line = data.decode(encoding, "replace")
+        return line.rstrip("\r\n") if "\0" not in line else _clean(line)
+
+    return decode
 
 
 def _wide_decoder(name: str) -> Callable[[bytes], str]:

@@ -430,3 +430,23 @@ def test_what_is_remembered_of_earlier_lines_changes_no_date(lines):
         fresh = DateDetector()
 
         assert learned.find(line, NOW) == fresh.find(line, NOW)
+
+
+def test_what_stands_outside_of_what_is_cut_out_may_change_the_moment():
+    detector = DateDetector(r"\[(%d/%b %H:%M:%S)\](?: in %Y)?")
+
+    first, second = (
+        detector.find(f"{lead}[26/Nov 10:00:00] in {year} x", NOW)
+        for lead, year in (("", 2019), ("y ", 2020))
+    )
+
+    assert 366 * 86400 == second.moment - first.moment
+
+
+def test_a_date_that_stands_elsewhere_than_the_last_one_is_found_there():
+    detector = DateDetector(r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S)\]")
+
+    hits = [detector.find(f"{name} [26/Nov/2019:10:00:00] x", NOW) for name in ("a", "long", "a")]
+
+    assert [3, 6, 3] == [hit.start for hit in hits]
+    assert 1 == len({hit.moment for hit in hits})
