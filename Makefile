@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A process for each core; who is through takes over from the others.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# Tests start hundreds of programs of ours, each of which would compile all of its modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help env check format test demo soak bench bench-doc manual clean
@@ -27,7 +31,7 @@ check: env  ## formatting, lint, types and the tests that need neither root nor 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not root and not slow"
+	$(PYTEST) -m "not root and not slow"
 
 format: env  ## put every file into the one format
 	$(BIN)/ruff format .
@@ -36,7 +40,7 @@ format: env  ## put every file into the one format
 test:  ## every test; as root, what they need of the system is installed first
 	@tools/install-test-tools || test "$$CI" != true
 	@$(MAKE) --no-print-directory env
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 demo: env  ## a server, an attack and a ban, in less than a minute and without root
 	@$(BIN)/python tools/demo

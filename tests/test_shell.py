@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -73,13 +72,11 @@ def test_output_that_is_no_text_does_no_harm():
 
 
 def test_what_takes_too_long_is_ended_with_all_its_children():
-    start = time.monotonic()
     result = run_script("sleep 1000 & echo $!; echo said; sleep 1000", timeout=0.3)
 
     assert result.is_timeout
     assert -signal.SIGTERM == result.status
     assert result.stdout.endswith("said\n")
-    assert time.monotonic() - start < 5
     child = int(result.stdout.split()[0])
     eventually(lambda: not is_running(child))
     assert "timeout" in hint(result)
@@ -99,24 +96,20 @@ def test_the_time_limit_is_the_commands_own_unless_given():
 
 
 def test_a_child_left_behind_holds_nobody_up():
-    start = time.monotonic()
     result = run_script("sleep 1000 & echo $!")
 
     assert (0, False) == (result.status, result.is_timeout)
-    assert time.monotonic() - start < 5
     child = int(result.stdout)
-    assert is_running(child)
+    assert is_running(child), "its end was waited for"
     os.kill(child, signal.SIGKILL)
 
 
 def test_a_child_that_floods_what_is_left_open_holds_nobody_up():
-    start = time.monotonic()
-    result = run_script("yes & echo $! >&2; sleep 0.1")
+    result = run_script("yes & echo $! >&2; sleep 0.1")  # it never ends, and there is a time limit
     os.kill(int(result.stderr), signal.SIGKILL)
 
     assert result.is_success
     assert result.stdout.startswith("y\n")
-    assert time.monotonic() - start < 5
 
 
 def test_a_program_that_is_not_there_is_status_127_and_named():
