@@ -129,7 +129,7 @@ def test_a_ban_that_outlasts_the_calendar_has_an_end_all_the_same():
         (math.inf, -1),
         ({1: {"x": ()}}, {"1": {"x": []}}),
     ],
-    ids=repr,
+    ids=["set", "tuple", "bytes", "infinite", "dict"],
 )
 def test_whatever_an_action_answers_becomes_plain(value, shape):
     assert as_json("set door action mail tell".split(), value) == shape
