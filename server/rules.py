@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple, cast
 
@@ -419,6 +420,7 @@ def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> _Plan:
     )
 
 
+@lru_cache(4096)  # many jails use one filter
 def _takes_part(regex: re.Pattern[str], group: int) -> bool:
     """Whether each match of `regex` has that group."""
     with warnings.catch_warnings():
