@@ -62,7 +62,7 @@ def test_an_id_without_a_number_of_its_own_tells_no_lines_apart():
 
 def test_kinds_of_ids_are_told_apart_up_to_a_bound():
     aside = Aside()
-    tokens = [aside.token_of("%c[1]: " % letter) for letter in range(97, 97 + MOST_KINDS)]
+    tokens = [aside.token_of(f"{chr(letter)}[1]: ") for letter in range(97, 97 + MOST_KINDS)]
 
     assert MOST_KINDS == len(set(tokens))
     assert aside.token_of("z[1]: ") is None
