@@ -190,9 +190,9 @@ class Runner:
                 self._ledger.take(host)
                 self._ledger.unstick(host)
             self._hold_all(new)
-            hosts = {one.ban.host for one in new}
-            done.update(id(order) for order in bans if order.ban.host in hosts)
-            done.update(id(order) for order in lifts if order.ban.host in gone)
+            # What was banned and lifted by the same orders comes to nothing.
+            hosts = {*gone, *(one.ban.host for one in new)}
+            done.update(id(order) for order in orders if order.ban.host in hosts)
         return [order for order in orders if id(order) not in done]
 
     # -- starting and stopping

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -43,10 +44,10 @@ class Place:
         self.configure(wall, stock=ROOT / "config")
         self.ours.write("filter.d/door.conf", DOOR)
 
-    def configure(self, wall, stock=None, bantime=600):
+    def configure(self, wall, stock=None, bantime=600, more=""):
         jail = (
             f"[door]\nenabled = true\nfilter = door\nlogpath = {self.door}\nmaxretry = 1\n"
-            f"bantime = {bantime}\nignoreself = false\naction = {wall}\n"
+            f"bantime = {bantime}\nignoreself = false\naction = {wall}\n{more}"
         )
         if stock:
             self.ours.configured(jail, stock=stock)
@@ -327,6 +328,70 @@ def nets(place):
     """The IPv4 networks in the set of the jail."""
     told = place.tell("nft list set inet f2b-table addr-set-door-net", check=False)
     return {ip_network(text) for text in re.findall(r"\d+\.\d+\.\d+\.\d+/\d+", told)}
+
+
+def test_prefixes_and_networks_of_a_log_are_shut_out_as_such(place):
+    here = place(BOTH)
+    here.configure(BOTH, more="ipv6prefix = 64\naggregate = 3\n")
+    for address in ("2001:db8:0:1::1", "2001:db8:0:1::9", "2001:db8:0:77::1", "2001:db8:1::1"):
+        here.tell(f"ip -6 addr add {address}/128 dev lo nodad")
+    here.ours.start()
+    with listening(here):
+        here.fail(["2001:db8:0:1::5", "2001:db8:0:2::5", "127.0.0.2", "127.0.0.3"])
+        eventually(lambda: shut(here) == {P1, P2, "127.0.0.2", "127.0.0.3"}, 10, "prefixes")
+        assert not reaches(here, "2001:db8:0:1::9")
+        assert reaches(here, "2001:db8:0:77::1") and reaches(here, "127.0.0.99")
+
+        here.fail(["2001:db8:0:3::5", "127.0.0.200"])
+        eventually(lambda: shut(here) == {NET6, NET4}, 10, "networks in their place")
+        assert not reaches(here, "2001:db8:0:77::1")
+        assert not reaches(here, "127.0.0.99")
+        assert reaches(here, "2001:db8:1::1") and reaches(here, "127.0.1.1")
+        eventually(lambda: enforced(here, 2), 15, "a look at them")
+
+        time.sleep(0.3)  # what was counted is on the disk
+        here.ours.end(signal.SIGKILL)
+        here.ours.start()
+        eventually(lambda: enforced(here, 2), 15, "both taken up")
+        assert {NET6, NET4} == shut(here)
+        here.ours.client("set", "door", "unbanip", "127.0.0.3", "2001:db8:0:2::77")
+        wanted = {"127.0.0.2", "127.0.0.200", P1, P3}
+        eventually(lambda: shut(here) == wanted, 10, "what is left of them")
+        assert not reaches(here, "2001:db8:0:1::9")
+        assert reaches(here, "127.0.0.3") and reaches(here, "2001:db8:0:77::1")
+    eventually(lambda: enforced(here, 4), 15, "a look at that")
+    here.ours.client("unban", "--all")
+    eventually(lambda: shut(here) == set(), 10, "everybody let in")
+    assert "failed" not in here.ours.logged
+
+
+P1, P2, P3 = (f"2001:db8:0:{n}::/64" for n in (1, 2, 3))
+NET4, NET6 = "127.0.0.0/24", "2001:db8::/56"
+
+
+def shut(place):
+    """Who stands in the sets of the jail, networks included; of two tools what both say."""
+    in_nft = re.findall(r"([0-9a-f:.]+(?:/\d+)?) timeout", place.tell("nft list ruleset"))
+    in_ipset = re.findall(r"^add \S+ (\S+)", place.tell("ipset save"), re.MULTILINE)
+    return {*in_nft} if {*in_nft} == {*in_ipset} else None
+
+
+@contextmanager
+def listening(place):
+    """While a door of the server is open, by IPv4 and IPv6."""
+    code = "import socket,time; s=socket.create_server(('::', 2222), family=socket.AF_INET6, dualstack_ipv6=True); time.sleep(90)"
+    process = subprocess.Popen([*place.host.prefix, sys.executable, "-c", code])
+    try:
+        eventually(lambda: reaches(place, "127.0.1.1"), 10, "an open door")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def reaches(place, source):
+    """Whether a connection from `source`, an address of the server, to its door comes about."""
+    return place.host.reaches("2001:db8:1::1" if ":" in source else "127.0.2.1", source, 2222)
 
 
 @pytest.mark.slow

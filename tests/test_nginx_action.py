@@ -11,7 +11,8 @@ import urllib.request
 import pytest
 
 from server.enforcer import Enforcer
-from tests.network import World, bans, conf, lifts, real
+from server.records import Enforce, Lift
+from tests.network import World, a_ban, bans, conf, lifts, real
 from tests.support import eventually
 
 NGINX = """
@@ -69,6 +70,22 @@ def answers(port, who):
         return error.code
     except OSError:
         return None
+
+
+def test_the_hosts_of_a_network_stay_in_the_map_when_that_is_banned(nginx):
+    port, enforcer, _ = nginx
+    world, hosts = World(), [a_ban("192.0.2.1"), a_ban("192.0.2.2")]
+    network = a_ban("192.0.2.0/24", parts=tuple(hosts), is_merged=True)
+    world.drive(enforcer.start())
+    world.drive(enforcer.carry_out([Enforce(host) for host in hosts]))
+
+    into = [Lift(host, into=network.host) for host in hosts]
+    world.drive(enforcer.carry_out([Enforce(network), *into]))
+
+    eventually(lambda: answers(port, "192.0.2.1") == 403)
+    world.drive(enforcer.carry_out([Lift(network)]))
+    eventually(lambda: answers(port, "192.0.2.1") == 200)
+    world.drive(enforcer.stop())
 
 
 def test_nginx_blocks_who_is_in_its_map_and_nobody_else(nginx):

@@ -96,7 +96,7 @@ class Tool:
             case "exchange":
                 for word, ip, *left in entries:
                     if word == "unban":
-                        del self.held[ip]
+                        self.held.pop(ip, None)
                     else:
                         self.held[ip] = self.ticks + int(left[0])
             case "flush":
@@ -432,6 +432,21 @@ def test_a_wider_network_takes_the_place_of_others_in_one_command():
 
     assert ["check", "exchange-many", "unban"] == ran
     assert {"192.0.2.0/24"} == tool.held.keys()
+    tool.look()
+    assert (1, 1) == tool.enforcer.enforced["wall"]
+
+
+def test_a_network_whose_place_is_taken_by_the_same_orders_is_not_even_built():
+    tool = Tool(**NETS)
+    tool.carry_out(*bans(["192.0.2.0/28"]))
+
+    ran = tool.carry_out(
+        *bans(["192.0.2.64/28", "192.0.2.0/24"]),
+        Lift(a_ban("192.0.2.0/28"), into="192.0.2.0/24"),
+        Lift(a_ban("192.0.2.64/28"), into="192.0.2.0/24"),
+    )
+
+    assert ["check", "exchange-many"] == ran
     tool.look()
     assert (1, 1) == tool.enforcer.enforced["wall"]
 
