@@ -282,7 +282,7 @@ class Torture:
         """Let the server come to the end of it, and end it softly."""
         self.ours.begin("start")
         self.attack.is_over = True
-        self._writer.join(10)
+        self._writer.join(60)
         assert not self._writer.is_alive()
         total = len(self.attack.lines)
         eventually(lambda: counted(self.database) >= total, 60, "the end of the attack")

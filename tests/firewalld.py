@@ -89,4 +89,4 @@ def a_firewalld(folder):
 
 def _end(process):
     process.terminate()
-    process.wait(20)
+    process.wait(60)

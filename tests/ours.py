@@ -21,7 +21,7 @@ from tests.support import ROOT, eventually
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin:/usr/sbin:/sbin"])
 
 
-def run(*command, check=True, seconds=40, **more):
+def run(*command, check=True, seconds=120, **more):
     """Run `command` to its end; what it printed is in `stdout` and `stderr`, as text."""
     more = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL} | more
     done = subprocess.run([str(word) for word in command], timeout=seconds, **more)
@@ -29,7 +29,7 @@ def run(*command, check=True, seconds=40, **more):
     return done
 
 
-def ended(process, how=signal.SIGTERM, seconds=15):
+def ended(process, how=signal.SIGTERM, seconds=60):
     """End `process`, softly if it listens; its exit status."""
     if process.poll() is None:
         process.send_signal(how)
@@ -154,7 +154,7 @@ class Ours:
         words = [str(word) for word in words]
         if words == ["stop"] or parse_for_client(words):
             return self.client(*words).stdout.removesuffix("\n")
-        with Connection(str(self.socket), 40) as link:
+        with Connection(str(self.socket), 120) as link:
             return present(words, link.ask(words))
 
     def banned(self, jail):

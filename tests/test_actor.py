@@ -25,7 +25,7 @@ class Stage:
         assert self.actor.settle(10)
 
     def _run(self, command):
-        self.gate.wait(10)
+        self.gate.wait(60)
         self.ran.append(" ".join([command.script.split()[0], *command.environment.values()]))
         if "fail" in command.script:
             raise OSError("the world is gone")
@@ -38,7 +38,7 @@ def stage():
     yield stage
     stage.gate.set()
     stage.actor.end()
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
 
 
 def a_ban(host):
@@ -50,7 +50,7 @@ def test_orders_are_carried_out_in_their_order(stage):
     stage.actor.carry_out([Enforce(a_ban(BOB)), Lift(a_ban(EVE))])
     stage.actor.stop()
     stage.actor.end()
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
 
     assert stage.ran == [
         "open",
@@ -79,7 +79,7 @@ def test_what_waits_when_the_end_comes_is_done_first(stage):
     stage.actor.end()
     stage.gate.set()
 
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
     assert [one for one in stage.ran if one.startswith("ban")] == [f"ban {EVE}", f"ban {BOB}"]
 
 
@@ -90,11 +90,11 @@ def test_an_unforeseen_error_is_shown_and_the_next_order_carried_out():
     eventually(lambda: stage.actor.problems)
     stage.actor.stop()
     stage.actor.end()
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
     stage.actor.end()
 
     assert "the world is gone" in stage.actor.problems[0]
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
 
 
 MAIL = ActionConf("mail", {"actionban": "send <ip>"})
@@ -106,7 +106,7 @@ def test_an_action_that_hangs_delays_no_other():
 
     def run(command):
         if command.script.startswith("send"):
-            posting.wait(10)
+            posting.wait(60)
         ran.append(command.script.split()[0])
         return Result(command, 0)
 
@@ -120,7 +120,7 @@ def test_an_action_that_hangs_delays_no_other():
     posting.set()
     actor.stop()
     actor.end()
-    assert actor.join(10)
+    assert actor.join(60)
     assert ran.count("send") == 2
 
 
@@ -135,7 +135,7 @@ def test_threads_are_there_only_while_there_is_something_to_do(monkeypatch):
 
     eventually(lambda: f"ban {BOB}" in stage.ran)
     stage.actor.end()
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
 
 
 def test_whoever_gives_an_action_the_lead_goes_on_when_its_command_for_many_runs():
@@ -154,7 +154,7 @@ def test_whoever_gives_an_action_the_lead_goes_on_when_its_command_for_many_runs
     assert ["many"] == stage.ran
     stage.actor.foresee({})
     stage.actor.end()
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
     assert ["many", "unban-many"] == stage.ran
 
 
@@ -175,7 +175,7 @@ def test_what_waits_for_an_action_that_hangs_is_bounded_by_the_number_of_hosts(m
     assert len(stage.ran) < 500
     assert stage.ran[-1] == f"ban {hosts[0]}"
     stage.actor.end()
-    assert stage.actor.join(10)
+    assert stage.actor.join(60)
 
 
 def test_an_action_that_is_new_stands_before_the_one_it_takes_the_place_of_falls(stage):

@@ -43,7 +43,7 @@ def a_server(path, answers=None):
         yield player
     finally:
         control.stop()
-        thread.join(20)
+        thread.join(60)
         control.close()
 
 
@@ -338,7 +338,7 @@ def test_the_interactive_client_goes_on_after_a_failure(path):
         done = subprocess.run(
             [*CLIENT, "-s", str(path), "-i"],
             input='status x\necho "a b"\necho "\n\nquit\necho never\n',
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
     greeting, rest = done.stdout.split("\n\n", 1)
@@ -353,7 +353,7 @@ def test_a_reader_that_has_enough_is_no_fault(path):
         os.close(reader)
         done = subprocess.run(
             [*CLIENT, "-s", str(path), "echo"], stdout=writer, stderr=subprocess.PIPE,
-            text=True, timeout=30, check=False,
+            text=True, timeout=90, check=False,
         )  # fmt: skip
         os.close(writer)
 
@@ -364,7 +364,7 @@ def test_the_server_s_program_acts_as_the_client_with_other_commands(path):
     with a_server(path):
         done = subprocess.run(
             [sys.executable, str(ROOT / "fail2ban-server"), "-s", str(path), "ping"],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
     assert (done.returncode, done.stdout) == (0, "Server replied: pong\n")
@@ -374,7 +374,7 @@ def test_a_program_without_stdout_works_too(path):
     with a_server(path):
         done = subprocess.run(
             ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *CLIENT, "-s", str(path), "ping"],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -478,4 +478,4 @@ def test_a_server_in_the_foreground_stays_there(client, tmp_path, confdir):
         assert (tmp_path / "f2b.pid").read_text() == f"{server.pid}\n"
 
         assert client("quit").stdout == "Shutdown successful\n"
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0

@@ -41,7 +41,7 @@ def a_server_that_sends(path, data):
         thread = threading.Thread(target=serve)
         thread.start()
         yield heard
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Repeater:
     def __call__(self, message):
         self.asked.append(message)
         if message == [GATE]:
-            self.gate.wait(20)
+            self.gate.wait(60)
         if message == ["fail"]:
             raise RuntimeError("a fault of ours")
         if message == ["big"]:
@@ -50,7 +50,7 @@ def a_server(path, answer=None, **options):
         yield control
     finally:
         control.stop()
-        thread.join(20)
+        thread.join(60)
         control.close()
         assert not thread.is_alive()
 
@@ -251,7 +251,7 @@ def test_who_asked_for_the_end_is_still_answered(path):
     try:
         assert ask(path, "stop") == (0, None)
     finally:
-        thread.join(20)
+        thread.join(60)
         control.close()
     assert not path.exists()
 
@@ -363,7 +363,7 @@ def test_a_foreign_user_is_not_heard_even_if_the_socket_lets_it_in(path, tmp_pat
         path.chmod(0o777)
         run = subprocess.run(
             [sys.executable, "-I", "-c", KNOCK, str(path)],
-            cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
         assert (run.stdout, run.stderr) == ("cut\n", "")

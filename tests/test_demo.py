@@ -57,7 +57,7 @@ def test_the_demo_can_be_interrupted(tmp_path):
             if "Found" in line:
                 break
         os.killpg(demo.pid, signal.SIGINT)
-        demo.communicate(timeout=30)
+        demo.communicate(timeout=120)
 
     assert demo.returncode == 130
     assert [] == list(tmp_path.iterdir())

@@ -178,7 +178,7 @@ def test_after_stop_the_firewall_is_as_it_was_before(world, guard, banaction):
     assert before != firewall(world, banaction)
 
     assert "Shutdown successful" == ours.says("stop")
-    ours.process.wait(10)
+    ours.process.wait(60)
 
     assert before == firewall(world, banaction)
     assert world.may_attack(EVE) and world.may_attack(EVE6)

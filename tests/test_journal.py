@@ -61,7 +61,7 @@ class Book:
     def add(self, export):
         """Add entries in the journal's export format."""
         words = [REMOTE, "--output", self.file, "-"]
-        done = subprocess.run(words, input=export, text=True, capture_output=True, timeout=30)
+        done = subprocess.run(words, input=export, text=True, capture_output=True, timeout=90)
         assert done.returncode == 0, done.stderr
 
     def rotate(self):

@@ -58,7 +58,7 @@ def nginx(tmp_path):
         yield port, Enforcer("sshd", (conf(action),)), tmp_path / "blocked.map"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def answers(port, who):

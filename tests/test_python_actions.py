@@ -121,7 +121,7 @@ class Stage:
     def end(self):
         self.actor.stop()
         self.actor.end()
-        assert self.actor.join(10)
+        assert self.actor.join(60)
 
 
 @pytest.fixture
@@ -659,7 +659,7 @@ class Post:
     def end(self):
         self._is_ending = True
         socket.create_connection(self._socket.getsockname()).close()
-        self._thread.join(20)
+        self._thread.join(60)
         self._socket.close()
 
 

@@ -103,7 +103,7 @@ def run_in(shell, command, directory):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=90,
     )
 
 

@@ -100,7 +100,7 @@ class Terminal:
         if self.server:
             ended(self.server)
         self._shell.stdin.close()
-        self._shell.wait(10)
+        self._shell.wait(60)
         self._shell.stdout.close()
 
 
@@ -144,7 +144,7 @@ def test_every_step_of_the_tutorial_answers_as_it_says(terminal):
         else:
             terminal.expect(command, shown)
 
-    assert 0 == terminal.server.wait(10)
+    assert 0 == terminal.server.wait(60)
     told = terminal.first.read_text().splitlines()
     assert all(any(is_like(line, shown) for line in told) for shown in told_by_server(text)), told
     assert "Traceback" not in terminal.first.read_text()

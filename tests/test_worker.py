@@ -61,7 +61,7 @@ class Place:
 
     def close(self):
         self.worker.stop()
-        assert self.worker.join(10)
+        assert self.worker.join(60)
         self.reader.stop()
 
     def figures(self):
@@ -110,7 +110,7 @@ def test_a_position_without_consequences_is_saved_at_the_end_at_the_latest(place
     end = ssh.block().end
 
     ssh.worker.stop()
-    assert ssh.worker.join(10) and ssh.store.sync()
+    assert ssh.worker.join(60) and ssh.store.sync()
 
     assert ssh.store.positions("ssh")["/log"] == end
 
@@ -123,7 +123,7 @@ def test_a_restart_restores_bans_and_counts_on(place):
     first.see(EVE, EVE, BOB)
     first.figures()
     first.worker.stop()
-    first.worker.join(10)
+    first.worker.join(60)
 
     second = place(store=store, max_retry=2)
     second.see(BOB)
@@ -373,7 +373,7 @@ def test_a_jail_that_is_behind_takes_no_more_blocks_and_then_goes_on(place):
     waits = ssh.world.run
 
     def wait(command):
-        gate.wait(10)
+        gate.wait(60)
         return waits(command)
 
     object.__setattr__(ssh.world, "run", wait)
@@ -412,7 +412,7 @@ def test_a_name_that_is_being_looked_up_when_the_server_ends_is_looked_up_by_the
 ):
     gate, store = threading.Event(), Store(":memory:")
     store.open()
-    first = place(store=store, max_retry=9, lookup=lambda name: gate.wait(10) and ())
+    first = place(store=store, max_retry=9, lookup=lambda name: gate.wait(60) and ())
     first.see("bob.example", EVE, "bob.example", "nobody.example")
     first.figures()
     assert store.sync()
@@ -498,7 +498,7 @@ def test_a_restored_ban_that_is_over_stays_over(place):
     ssh = place(store=store, max_retry=1, ban_time=60)
     ssh.worker.order(lambda jail, now: (jail.ban(EVE, now - 61), None))
     ssh.worker.stop()
-    ssh.worker.join(10)
+    ssh.worker.join(60)
 
     again = place(store=store)
 

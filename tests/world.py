@@ -199,7 +199,7 @@ class World:
         for host in (self.server, self.attacker, self.user):
             _clear(host.name)
         if self._sshd:
-            self._sshd.wait(10)
+            self._sshd.wait(60)
 
     def _guess(self, host, source, user="root", method="password", keys=("user_key",)):
         """A process that tries to log in from `source` on `host`."""
