@@ -45,8 +45,9 @@ test:  ## every test; as root, what they need of the system is installed first
 demo: env  ## a server, an attack and a ban, in less than a minute and without root
 	@$(BIN)/python tools/demo
 
-soak: env  ## kill the server hundreds of times under attack; nothing may be lost
+soak: env  ## kill the server hundreds of times under attack, try thousands of hostile lines
 	$(BIN)/python bench/soak.py
+	THOROUGH=100 $(PYTEST) tests/test_hostile_filters.py
 
 bench: env  ## how fast it is
 	$(BIN)/python -m bench $(if $(AGAINST),--against $(AGAINST))

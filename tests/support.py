@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 IS_CI = os.environ.get("CI") == "true"
+# How many times as many examples some tests try; `make soak` asks for more.
+THOROUGH = int(os.environ.get("THOROUGH", "1"))
 
 
 def need(path):

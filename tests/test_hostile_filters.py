@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.filters import LOGS, own_samples, stock
+from tests.support import THOROUGH
 
 NOW = timegm((2026, 11, 23, 12, 0, 0))
 VICTIM = "203.0.113.199"
@@ -141,7 +142,7 @@ def hostile(name):
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10 * THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_nothing_that_a_client_may_write_blames_somebody_else(case, data):
     text = data.draw(hostile(case.name))

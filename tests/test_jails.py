@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 
@@ -87,9 +88,15 @@ def test_a_jail_says_which_ports_it_shuts_unless_it_shuts_all():
     assert not wrong
 
 
+@cache
+def all_enabled(paths):
+    """What is read where every jail is enabled and `paths` tells of the logs."""
+    return read(CONFIG, files=Elsewhere(paths, ALL_ENABLED))
+
+
 @pytest.mark.parametrize("paths", PATHS)
 def test_all_jails_are_right_wherever_the_logs_are(paths):
-    reading = read(CONFIG, files=Elsewhere(paths, ALL_ENABLED))
+    reading = all_enabled(paths)
     draft = read_stream(Config(), reading.sent)
 
     assert (reading.problems, draft.problems) == ((), {})
@@ -120,7 +127,7 @@ def test_a_system_says_only_what_all_others_can_say_too(paths):
 def test_a_jail_local_may_choose_the_system(paths):
     chosen = f"[INCLUDES]\nbefore = {paths}\n{ALL_ENABLED}"
 
-    assert read(CONFIG, files=Elsewhere(local=chosen)) == read(CONFIG, files=Elsewhere(paths, ALL_ENABLED))  # fmt: skip
+    assert read(CONFIG, files=Elsewhere(local=chosen)) == all_enabled(paths)
 
 
 def test_where_syslog_is_missing_the_jail_of_sshd_reads_the_journal():
