@@ -388,7 +388,9 @@ class Play:
             self.obey(said, before)
             assert IGNORED not in self.covered() - before
         elif what == "ban":
-            if self.jail.bans.covering(whom) is None or "/" not in whom:
+            around = self.jail.bans.covering(whom)
+            # Who is banned is not banned for longer, be it that this is left of a network's ban.
+            if around is None or (around.host != whom and "/" not in whom):
                 self.own.setdefault(whom, self.now + 60)
             self.obey(self.jail.ban(whom, self.now), before)
             assert {host for host in HOSTS if lies_in(host, whom)} <= self.covered()
