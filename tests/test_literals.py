@@ -254,3 +254,9 @@ def test_every_rule_of_a_stock_filter_requires_something(name):
     of_prefix = filter.prefix and required(filter.prefix.regex, Cut.BETWEEN)
 
     assert all(better(required(rule.regex, Cut.BETWEEN), of_prefix) for rule in filter.rules)
+
+
+def test_of_a_regex_nested_beyond_measure_nothing_is_sure():
+    deep = re.compile("(?:a|" * 250 + "fail" + ")" * 250)
+
+    assert required(deep) is None
