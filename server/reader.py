@@ -8,6 +8,7 @@ blocks; what stands in them it does not know.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import glob
 import logging
 import math
@@ -33,6 +34,7 @@ log = logging.getLogger("fail2ban.reader")
 
 POLL = 1.0  # seconds between looks where nobody tells us
 SAFETY = 30.0  # the same where inotify does: on a network file system it misses others' writes
+_TOGETHER = 0.5  # what is due so soon is looked at with what is due now, to wake once
 _LONGEST_ANSWER = 10.0  # seconds that a question may take: a dead NFS server can hold up the thread
 
 T = TypeVar("T")
@@ -179,7 +181,8 @@ class LogReader:
         if is_stale or now >= self._next_scan:
             self._scan(now)
         if now >= self._soonest:
-            due = {path for path, moment in self._due.items() if moment <= now}
+            due = {path for path, moment in self._due.items() if moment <= now + _TOGETHER}
+            self._due.update(dict.fromkeys(due, now))
             self._ask_again(due)
             dirty |= due
         for path in sorted(dirty):
@@ -378,15 +381,17 @@ class LogReader:
             if self._watcher is not None:
                 self._watcher.watch({})
             return False
+        is_directory = functools.cache(os.path.isdir)  # many logs stand in one directory
+        real_directory = functools.cache(os.path.realpath)
         for subscription in watched:
             for one in subscription.logs:
-                self._await(one.pattern)
+                self._await(one.pattern, is_directory)
             for path, tail in subscription.tails.items():
                 self._known_as.setdefault(os.path.abspath(path), set()).add(path)
-                real = os.path.realpath(path)
+                real = _real(path, real_directory)
                 if real != os.path.abspath(path):
                     self._known_as.setdefault(real, set()).add(path)
-                    self._await(real)
+                    self._await(real, is_directory)
                 if tail.has_older:
                     for place in {os.path.dirname(os.path.abspath(path)), os.path.dirname(real)}:
                         self._lingering.setdefault(place, set()).add(path)
@@ -397,7 +402,7 @@ class LogReader:
         )
         self._polled |= {
             path
-            for path in self._tails
+            for path in (self._tails if failed else ())
             if failed.intersection(
                 place for place, _ in [*places(path), *places(os.path.realpath(path))]
             )
@@ -407,8 +412,8 @@ class LogReader:
                 self._due[path] = self._soonest = -math.inf
         return bool(new)
 
-    def _await(self, pattern: str) -> None:
-        for place, name in places(pattern):
+    def _await(self, pattern: str, is_directory: Callable[[str], bool]) -> None:
+        for place, name in places(pattern, is_directory):
             self._awaited.setdefault(place, set()).add(name)
 
     def _names_of_interest(self, place: str) -> frozenset[str] | None:
@@ -431,6 +436,14 @@ class LogReader:
         """In the watcher's thread."""
         self._told.append((written, others))
         self._bell.ring()
+
+
+def _real(path: str, real_directory: Callable[[str], str]) -> str:
+    """`path` without symbolic links; `real_directory` says it of directories, each but once."""
+    directory, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):
+        return os.path.realpath(path)
+    return os.path.join(real_directory(directory), name)
 
 
 def _is_glob(pattern: str) -> bool:

@@ -147,12 +147,14 @@ class Store:
         if not self._is_running or progress.is_empty:
             return
         with self._changed:
+            is_first = not self._waiting
             change = self._waiting.setdefault(progress.jail, Changes())
             self._fold(progress, change)
             self._saved += 1
             if self._waiting_failures > self._max_waiting:
                 self._give_up_failures()
-            self._changed.notify_all()
+            if is_first:  # else the writer knows, and gathers what comes within a moment
+                self._changed.notify_all()
 
     def follow_clock(self, jail: str, step: float, since: float) -> None:
         """The bans of `jail` that began at `since` or later are to be saved as begun `step` later."""

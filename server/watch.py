@@ -234,7 +234,9 @@ class Watcher:
         return written, others
 
 
-def places(pattern: str) -> list[tuple[str, str]]:
+def places(
+    pattern: str, is_directory: Callable[[str], bool] = os.path.isdir
+) -> list[tuple[str, str]]:
     """Directories to watch for what matches `pattern`, each with the name, or glob, that matters.
 
     Where a directory is missing, the nearest one above it that is there.
@@ -247,12 +249,12 @@ def places(pattern: str) -> list[tuple[str, str]]:
             path = os.path.join(front, part)
             if is_last or glob.has_magic(part):
                 found.append((front, part))
-            elif not os.path.isdir(path):
+            elif not is_directory(path):
                 found.append((front, part))
                 continue
             if not is_last:
                 matches = glob.glob(part, root_dir=front) if glob.has_magic(part) else [part]
                 paths = (os.path.join(front, match) for match in matches)
-                following += [path for path in paths if os.path.isdir(path)]
+                following += [path for path in paths if is_directory(path)]
         fronts = following
     return found
