@@ -110,6 +110,19 @@ def _tail(items: Items, flags: int, is_calm: bool) -> int:
     return begin
 
 
+def _up_to_rest(tail: Items, flags: int, is_calm: bool) -> Items:
+    """`tail` as it has been gone through when what takes all the rest has its first character."""
+    at = len(tail) - 1
+    if str(tail[at][0]) == "AT":
+        at -= 1
+    if at < 0 or not _takes_all(*tail[at], flags, is_calm):
+        return tail
+    op, value = tail[at]
+    while str(op) == "SUBPATTERN":
+        op, value = value[3][0]
+    return [*tail[:at], *(value[2] if value[0] else ())]
+
+
 def _takes_all(op: Any, value: Any, flags: int, is_calm: bool) -> bool:
     """Whether it can take the rest of any text, or of any line where `$` ends it."""
     if str(op) == "SUBPATTERN":
@@ -152,8 +165,8 @@ def _estimate(parsed: Any, flags: int, is_tied: bool, is_calm: bool) -> _Estimat
     head = _of_automaton(items[:cut], flags, is_tied)
     if cut == len(items) or math.isinf(head.degree):
         return head
-    # Whoever gets so far tries no other way: it is gone through once.
-    tail = _of_automaton(items[cut:], flags, is_tied=True)
+    # Whoever gets so far tries no other way: it is gone through once, and its last part in one go.
+    tail = _of_automaton(_up_to_rest(items[cut:], flags, is_calm), flags, is_tied=True)
     worse = max(head, tail, key=lambda one: (one.degree, -one.reach))
     return _Estimate(worse.degree, min(head.reach, tail.reach), worse.told)
 

@@ -94,6 +94,12 @@ class Watched:
         self._look()
         return self._calm
 
+    @property
+    def short(self) -> int:
+        """Texts of so many characters are cheap even if they are several lines."""
+        self._look()
+        return self._reach
+
     def match(self, text: str, pos: int = 0, endpos: int = _END) -> Match | None:
         if len(text) <= self._reach:
             return self.regex.match(text, pos, endpos)

@@ -64,6 +64,9 @@ _SKIPPED = "_skiplines"
 _REMEMBERED = 4096
 
 
+_Search = Callable[[str], "re.Match[str] | None"]
+
+
 class Id(NamedTuple):
     """Whom a line blames; `is_name` says that it is a host name."""
 
@@ -99,7 +102,7 @@ class Pattern:
         self.regex = compiled
         self.watched = Watched(compiled, partial(_is_tied, self.expanded, compiled.flags))
         # To be looked up each time: it is another one, and quicker, once there was a line.
-        self.search: Callable[[str], re.Match[str] | None] = self._first
+        self.search: _Search = self._first
         self.groups = frozenset(compiled.groupindex)
         self._stand_ins = tuple(
             (name, name.removeprefix("alt_").rstrip("0123456789"))
@@ -140,13 +143,23 @@ class Pattern:
 
     def _first(self, text: str) -> re.Match[str] | None:
         """Search in `text`, and see before how dear that can be; many regexes never meet a line."""
-        regex = self.regex if self.watched.is_harmless else self.watched
         # Python tries a regex with `^` at each place of a line; `match` looks at the first alone.
-        self.search = regex.match if self.is_tied else regex.search
-        return self.search(text)
+        is_tied, watched = self.is_tied, self.watched
+        attempt: _Search = self.regex.match if is_tied else self.regex.search
+        if not watched.is_harmless:
+            attempt = _quick_if_short(
+                attempt, watched.match if is_tied else watched.search, watched.short
+            )
+        self.search = attempt
+        return attempt(text)
 
     def __repr__(self) -> str:
         return f"Pattern({self.source!r})"
+
+
+def _quick_if_short(quick: _Search, careful: _Search, short: int) -> _Search:
+    """What asks `quick` of texts of at most `short` characters; most are."""
+    return lambda text: quick(text) if len(text) <= short else careful(text)
 
 
 def id_of(fields: Mapping[str, str | None]) -> Id | None:
