@@ -37,15 +37,17 @@ ACTION_OPTIONS = {
     "actionunban_many": False,
     "actionexchange_many": False,
     "actionlist": False,
+    "actionplace": False,
     "norestored": True,
 }
-# What a command for many stands in for.  Where one of these comes from a later file, it is somebody's own,
-# and the command for many does not know of it.
+# What a command for many stands in for, and what is known of how bans are made.  Where one of these comes
+# from a later file, it is somebody's own, and that does not know of it.
 _STANDS_FOR = {
     "actionban_many": ("actionban", "actionreban"),
     "actionprolong_many": ("actionban", "actionreban", "actionprolong"),
     "actionunban_many": ("actionunban",),
     "actionexchange_many": ("actionban", "actionreban", "actionunban"),
+    "actionplace": ("actionban", "actionreban", "actionunban"),
 }
 # Options that the server understands as properties, too.
 _PROPERTIES = ("timeout",)
@@ -163,7 +165,7 @@ def _commands(definition: Definition, name: str) -> list[list[object]]:
 
 
 def _is_passed_by(definition: Definition, key: str) -> bool:
-    """Whether `key` is a command for many that is older than what it would be run in place of."""
+    """Whether `key` is older than the commands that it relies on, such as one for many."""
     singles = [single for single in _STANDS_FOR.get(key, ()) if definition.get(single)]
     return any(definition.layer(single) > definition.layer(key) for single in singles)
 

@@ -265,12 +265,45 @@ class Runner:
         ):
             self._inherit(old)
             return
-        bans = [one.ban for one in old._ledger]
+        if self._places_of_bans & old._places_of_bans and (yield from self._may_stay(old)):
+            yield from self._exchange_bans(old)
+            return
+        # New walls stand before old ones fall, but for those that would stand in the same place.
+        is_apart = bool(self._places_of_bans and old._places_of_bans)
+        is_apart = is_apart and not self._places_of_bans & old._places_of_bans
+        bans = [Enforce(one.ban, restored=True) for one in old._ledger]
         had_started = bool(old._started)
-        yield from old.stop()
+        if not is_apart:
+            yield from old.stop()
         if had_started or not self.action.starts_on_demand:
             yield from self._start_early()
-        yield from self.carry_out([Enforce(ban, restored=True) for ban in bans])
+        yield from self.carry_out(bans)
+        if is_apart:
+            yield from old.stop()
+
+    @property
+    def _places_of_bans(self) -> frozenset[str]:
+        """What names where the bans stand, as far as the action says so."""
+        places = [self.action.script("actionplace", family) for family in FAMILIES]
+        return frozenset(filter(None, places))
+
+    def _may_stay(self, old: Runner) -> Asking[bool]:
+        """Whether what the bans of `old` stand in can be kept, or has been changed without letting it go."""
+        if not old._started:
+            return False
+        if self._would_do_as(old, "actionstart", "actionstop"):
+            return True
+        return self.action.has("actionreload") and (yield from self._reload(old._started))
+
+    def _exchange_bans(self, old: Runner) -> Steps:
+        """Make the bans of `old` as they are made by now, in the same place, before it lifts its own."""
+        members = list(old._ledger)
+        self._started = set(old._started)
+        yield from self._make_again(members)
+        yield from old._lift_all([Lift(one.ban) for one in members], least=len(members) + 1)
+        # To a tool the old and the new may be one, in part or wholly.
+        yield from self._make_again(members)
+        self._look_soon()
 
     def _would_do_as(self, old: Runner, *keys: str) -> bool:
         return all(

@@ -128,11 +128,12 @@ actionban_many = add <ips>
 actionprolong = <actionban>
 actionprolong_many = renew <ips>
 actionexchange_many = exchange
+actionplace = here
 actionunban = del <ip>
 actionunban_many = del <ips>
 """
-EXCHANGE = "actionexchange_many"
-OF_MANY = {"actionban_many", "actionprolong_many", "actionunban_many", EXCHANGE}
+WHOLE = {"actionexchange_many", "actionplace"}
+OF_MANY = {"actionban_many", "actionprolong_many", "actionunban_many", *WHOLE}
 
 
 def commands_for_many(*, name="wall", **files):
@@ -152,7 +153,7 @@ INCLUDING = "[INCLUDES]\nbefore = wall.conf\n" + OWN
     [
         ("actionban", {"actionunban_many"}),
         ("actionreban", {"actionunban_many"}),
-        ("actionprolong", {"actionban_many", "actionunban_many", EXCHANGE}),
+        ("actionprolong", {"actionban_many", "actionunban_many", *WHOLE}),
         ("actionunban", {"actionban_many", "actionprolong_many"}),
         ("actionstart", OF_MANY),
         ("actionban_many", OF_MANY),

@@ -276,6 +276,62 @@ def test_a_reload_with_other_ports_lifts_nobody_for_a_moment(place, wall):
     assert {(50, True)} == {*seen}
 
 
+OTHERWISE = {
+    "nftables": ("nftables[type=allports{}]", ", table=other", "inet f2b-table", "inet other"),
+    "ipset": ("iptables-ipset[type=allports{}]", ", ipmset=other", "-set f2b-door", "-set other"),
+    "iptables": ("iptables[type=allports{}]", ", blocktype=DROP", "-j REJECT", "-j DROP"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_a_reload_with_another_place_or_verdict_lifts_nobody_for_a_moment(place, name):
+    wall, other, *marks = OTHERWISE[name]
+    here = place(wall.format(""))
+    here.ours.start()
+    here.fail(hosts(50))
+    eventually(lambda: {*hosts(50)} <= held_in_rules(here), 10, "fifty bans")
+    is_over, seen = [], []
+
+    def look():
+        while not is_over:
+            seen.append(len({*hosts(50)} & held_in_rules(here)))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for more, wanted in ((other, [False, True]), ("", [True, False])):
+            here.configure(wall.format(more))
+            here.ours.client("reload")
+            here.ours.client("ping")
+            eventually(
+                lambda w=wanted: w == [mark in rules(here) for mark in marks], 10, "the change"
+            )
+    finally:
+        is_over.append(True)
+        looking.join()
+
+    assert {50} == {*seen}
+    assert "failed" not in here.ours.logged
+
+
+def held_in_rules(place):
+    """The IPv4 addresses that a rule shuts out, by itself or in a set."""
+    saved = place.tell("ipset save")
+    told = rules(place)
+    saved += place.tell("ipset save")  # what is seen at one moment may have come or gone at another
+    sets = re.findall(r"--match-set (\S+) src", told)
+    found = {*re.findall(r"-s (\d+\.\d+\.\d+\.\d+)/32 -j", told)}
+    found |= {ip for name, ip in re.findall(r"^add (\S+) (\S+)", saved, re.M) if name in sets}
+    for table in re.split(r"^table ", told, flags=re.M)[1:]:
+        if "@addr-set-door " in table:
+            found |= {*re.findall(r"(\d+\.\d+\.\d+\.\d+) timeout", table)}
+    return found
+
+
+def rules(place):
+    return place.tell("iptables -S; nft list ruleset 2>/dev/null")
+
+
 def test_networks_take_each_other_s_place_without_a_gap(place):
     here = place(WALLS[0])
     here.ours.start()

@@ -613,6 +613,45 @@ def test_a_changed_action_that_can_reload_keeps_its_bans():
     assert ["unban wall 192.0.2.1", "stop wall"] == world.drive(enforcer.stop())
 
 
+def test_bans_in_another_place_stand_before_the_old_ones_go():
+    here, there = (conf(actionplace=p, actionstart=f"start {p}") for p in ("here", "there"))
+    world, enforcer = World(), an_enforcer(here)
+    world.drive(enforcer.start())
+    world.drive(enforcer.carry_out(enforce("192.0.2.1")))
+
+    assert [
+        "start there",
+        "ban wall 192.0.2.1 1",
+        "unban wall 192.0.2.1",
+        "stop wall",
+    ] == world.drive(enforcer.change((there,), [a_ban()]))
+    assert ["unban wall 192.0.2.1", "stop wall"] == world.drive(enforcer.stop())
+
+
+def test_bans_that_are_made_otherwise_in_the_same_place_are_exchanged_there():
+    soft = conf(actionplace="here", actionflush="flush")
+    hard = conf(actionplace="here", actionflush="flush", actionban="drop <ip>")
+    world, enforcer = World(), an_enforcer(soft)
+    world.drive(enforcer.start())
+    world.drive(enforcer.carry_out(enforce("192.0.2.1")))
+
+    assert ["drop 192.0.2.1", "unban wall 192.0.2.1", "drop 192.0.2.1"] == world.drive(
+        enforcer.change((hard,), [a_ban()])
+    )
+    assert ["flush", "stop wall"] == world.drive(enforcer.stop())
+
+
+def test_what_stands_in_the_same_place_and_is_built_otherwise_makes_room_first():
+    old, new = (conf(actionplace="here", actionstart=f"start {n}") for n in (1, 2))
+    world, enforcer = World(), an_enforcer(old)
+    world.drive(enforcer.start())
+    world.drive(enforcer.carry_out(enforce("192.0.2.1")))
+
+    steps = world.drive(enforcer.change((new,), [a_ban()]))
+
+    assert ["unban wall 192.0.2.1", "stop wall", "start 2", "ban wall 192.0.2.1 1"] == steps
+
+
 def test_a_reload_that_fails_is_followed_by_a_new_start():
     world, enforcer = World(reload=1), an_enforcer(conf(actionreload="reload"))
     world.drive(enforcer.start())

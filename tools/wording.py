@@ -66,6 +66,7 @@ _ACTION = {
     "actionunban_many": "Run in place of actionunban for bans that end together.",
     "actionexchange_many": "Run where a network takes the place of others, or others that of a network, if the tool cannot hold both at a time; reads what to lift (unban and the address) and what to ban (ban, the address and <remaining>), a line each, and does all of it or nothing.",
     "actionlist": "Prints who is banned now: a line for each, the address and how many seconds it has left (0: no end of its own). Fails where something is missing that bans need. With it, what is enforced is compared with what should be, and mended.",
+    "actionplace": "What names where the bans stand, such as a table and set. Where a reload changes it, the new bans stand before the old ones go; where it changes only how bans are made, they are exchanged there.",
     "norestored": "Whether bans that a restart brings back are none of this action's business.",
 }  # fmt: skip
 _ACTION_INIT = (
