@@ -98,20 +98,18 @@ _Once = tuple[Callable[[Any], Said], Any, float]
 
 
 class Conversations:
-    """All that are open, by id."""
+    """All that are open, by id; `is_open(id)` tells of one."""
 
     def __init__(self, most_open: int = MOST_OPEN) -> None:
         self._open: OrderedDict[str, _Conversation | _Once] = OrderedDict()
         self._most_open = most_open
+        self.is_open: Callable[[str], bool] = self._open.__contains__
 
     def __len__(self) -> int:
         return len(self._open)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._open)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._open
 
     def begin(self, key: str, say: Callable[[Any], Said], line: Any, when: float) -> None:
         """The first line of a conversation, not its last, of which all is known that it tells by itself.

@@ -117,6 +117,10 @@ class DateDetector:
         orders = (*self._at_begin, *self._anywhere, self._accustomed)
         return (*(number.get(reader.style, -1) for reader in orders), self._place)
 
+    def head(self, now: float) -> tuple[str, DateHit | None]:
+        """What all lines begin with that have the last date in the same place, and where that is."""
+        return (self._known, self._last) if self._since <= now < self._until else (_NOT_KNOWN, None)
+
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
         if line.startswith(self._known) and self._since <= now < self._until:

@@ -310,7 +310,8 @@ class Filter:
         skipped = begin  # from here on dates were not looked for
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
         decode, find, last_dates = self._decode, self.dates.find, self._last_dates
-        begin_of, rules_of, new = self._rules.begin, self._numbers, _new
+        begin_of, rules_of, new = self._rules.beginner(), self._numbers, _new
+        head, last_hit = self.dates.head(now)
         cut, has_aside = 0, self._screens.aside is not None
         known = {} if block.found is None else block.found.read_by(self._way)
         # What `without_date` does; a call more would cost as much as it does.
@@ -320,14 +321,18 @@ class Filter:
                 last_dates[path] = when
                 skipped = end
             else:
-                line = text = decode(data[start : min(end, start + LONGEST_LINE)])
+                stop = end if end - start <= LONGEST_LINE else start + LONGEST_LINE
+                line = text = decode(data[start:stop])
                 if not takes_now:
-                    hit = find(line, now)
+                    hit = last_hit
+                    if not line.startswith(head):
+                        hit = find(line, now)
+                        head, last_hit = self.dates.head(now)
                     if hit is not None:
-                        cut = hit.start
-                        text = line[:cut] + line[hit.end :]
-                    if hit is not None and hit.moment is not None:
-                        when = last_dates[path] = hit.moment if hit.moment <= latest else now
+                        cut, stop, moment = hit
+                        text = line[:cut] + line[stop:] if cut else line[stop:]
+                    if hit is not None and moment is not None:
+                        when = last_dates[path] = moment if moment <= latest else now
                         if block.found is not None:
                             known[start] = line, text, cut, when
                     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -163,13 +163,23 @@ class Rules:
 
     def begin(self, text: str) -> Begun | None:
         """What the prefregex makes of a line; None where it does not match."""
+        return self.beginner()(text)
+
+    def beginner(self) -> Callable[[str], Begun | None]:
+        """What does as `begin` does, for many lines in turn."""
+        new = _new
         if self.prefix is None:
-            return _new(Begun, (None, text, None))
-        outer = self.prefix.search(text)
-        if outer is None:
-            return None
-        content = outer[self._content] or "" if self._content else text
-        return _new(Begun, (outer, content, outer[self._key] if self._key else None))
+            return lambda text: new(Begun, (None, text, None))
+        search, content, key = self.prefix.search, self._content, self._key
+
+        def begin(text: str) -> Begun | None:
+            outer = search(text)
+            if outer is None:
+                return None
+            seen = outer[content] or "" if content else text
+            return new(Begun, (outer, seen, outer[key] if key else None))
+
+        return begin
 
     def failures(self, lines: Iterable[Line]) -> list[Failure]:
         """The failures that `lines` make known, in their order.
@@ -179,7 +189,7 @@ class Rules:
         """
         failures: list[Failure] = []
         take, rules, plans, talks = failures.append, self.rules, self._plans, self._talks
-        say, new = self._said_once_more, _new
+        is_open, say, new = talks.is_open, self._said_once_more, _new
         for whole in lines:
             path, offset, line, text, cut, when, some, begun = whole
             _, content, key = begun
@@ -190,7 +200,7 @@ class Rules:
             else:
                 continue
             plan, host = plans[rule], None
-            if plan.is_simple and not (key and (key in talks or len(line) > LONGEST_TEXT)):
+            if plan.is_simple and not (key and (is_open(key) or len(line) > LONGEST_TEXT)):
                 for group in plan.addresses:
                     if (address := found[group]) and (host := shortest(address)) is not None:
                         break
@@ -278,7 +288,7 @@ class Rules:
             match.key = match.fields.get("mlfid")
         key = match.key
         if key and not key.isspace():
-            if self.is_prefix_plain and key not in self._talks and not plan.has_key:
+            if self.is_prefix_plain and not self._talks.is_open(key) and not plan.has_key:
                 is_short = len(lines) == 1 and len(lines[0]) <= LONGEST_TEXT
                 found = match.found
                 is_end = plan.end > 0 and found[plan.end] is not None

@@ -217,7 +217,7 @@ def test_it_makes_no_difference_when_a_first_line_is_read(heard):
         now += seconds
         told = at_once.hear(key, said, now)
         # What a helper, or a failure of somebody who is known, comes to is known without reading on.
-        if key not in later and (said.is_helper or said.id is not None):
+        if not later.is_open(key) and (said.is_helper or said.id is not None):
             if not said.is_end:
                 later.begin(key, lambda line: line, said, now)
             is_failure = not said.is_helper
