@@ -20,9 +20,11 @@ from common.errors import Fail2banError, UnknownJailError
 from common.logs import Log
 from common.options import ActionConf, Config, DaemonConf, JailConf
 from server.filter import Filter
+from server.jail import Jail
 from server.plan import Plan, difference
 from server.plugins import Plugin, check
 from server.reader import FileState
+from server.records import Order
 from server.resolver import origin_of
 from server.store import Store
 from server.worker import Worker, World, of_filter
@@ -164,6 +166,17 @@ class Server:
     def use_action(self, jail: str, action: ActionConf, request: Callable[[Plugin], T]) -> T:
         """Have `request` done with an action in Python of a jail that is started."""
         return self.worker(jail).use(action, request)
+
+    def lift_at_rest(self, request: Callable[[Jail, float], tuple[list[Order], T]]) -> list[T]:
+        """What `request` says of each jail that does not run, but has bans in the store to be restored."""
+        answers = []
+        now, store = self.now(), self._world.store
+        for name in [name for name in store.jails if name not in self._workers]:
+            jail = Jail(JailConf(name))
+            jail.restore(store.bans(name, now), (), now)
+            answers.append(request(jail, now)[1])
+            store.save(jail.take_progress({}))
+        return answers
 
     def stop_jails(self) -> None:
         """Stop all jails and forget them."""

@@ -41,6 +41,14 @@ def _ordered(
     return answers
 
 
+def _lifted_everywhere(
+    server: Server, request: Callable[[Jail, float], tuple[list[Order], T]]
+) -> list[T]:
+    """What `request` says of each jail, those among them that do not run and would restore their bans."""
+    at_rest = server.lift_at_rest(request)
+    return [*at_rest, *_ordered(server, server.names(), request)]
+
+
 @handles("set <jail> banip <ip>...")
 def _ban(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
@@ -79,13 +87,13 @@ def lift_all(jail: Jail, now: float) -> tuple[list[Order], int]:
 
 @handles("unban --all")
 def _unban_all_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    return sum(_ordered(server, server.names(), lift_all))
+    return sum(_lifted_everywhere(server, lift_all))
 
 
 @handles("unban <ip>...")
 def _unban_everywhere(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
-    every = _ordered(server, server.names(), lambda jail, now: _unban_hosts(jail, hosts, now))
+    every = _lifted_everywhere(server, lambda jail, now: _unban_hosts(jail, hosts, now))
     return sum(sum(lifted.values()) for lifted in every)
 
 

@@ -215,6 +215,12 @@ class Store:
         rows = self._answer(nothing, lambda tables: tables.bans(jail, now, limit))
         return bans_of_rows(jail, rows)
 
+    @property
+    def jails(self) -> list[str]:
+        """The jails that have banned somebody, whether they run or not."""
+        with self._changed:
+            return [jail for jail, known in self._history.items() if known]
+
     def ends(self, jail: str, now: float) -> list[tuple[str, float]]:
         """Whom `jail` bans on after `now`, and until when: known sooner than the bans."""
         return self._answer([], lambda tables: tables.ends(jail, now))

@@ -210,6 +210,29 @@ def test_one_address_of_a_banned_network_is_let_in_and_no_other(ssh):
     assert ssh.ask("get", "ssh", "banned") == ["192.0.2.2/31", "192.0.2.0"]
 
 
+def test_what_a_jail_that_does_not_run_would_restore_is_lifted_with_all_others(talk, tmp_path):
+    talk.ask("set", "dbfile", str(tmp_path / "db"))
+
+    def begin():
+        talk.ask("add", "door", "polling")
+        talk.ask("set", "door", "bantime", "1h")
+        talk.ask("start", "door")
+
+    begin()
+    talk.ask("set", "door", "banip", EVE, "192.0.2.0/30", "198.51.100.1", "2001:db8::1")
+    talk.ask("stop", "door")
+
+    assert talk.ask("unban", "192.0.2.1", "198.51.100.1") == 2
+    assert talk.ask("unban", "198.51.100.1") == 0
+    begin()
+    left = {EVE, "2001:db8::1", "192.0.2.0", "192.0.2.2/31"}
+    assert left == {*talk.ask("get", "door", "banned")}
+    talk.ask("stop", "door")
+    assert talk.ask("unban", "--all") == 4
+    begin()
+    assert talk.ask("get", "door", "banned") == []
+
+
 def test_bans_are_listed_with_their_time(ssh):
     ssh.ask("set", "ssh", "banip", EVE)
 
