@@ -595,7 +595,7 @@ class Tail:
             data = data[:length]
         for begin in long_lines(data):
             self._tell_long(generation, at + begin)
-        return Piece((mark + data)[-MARK:], data, length, is_more)
+        return Piece((mark + data[-MARK:])[-MARK:], data, length, is_more)
 
     def _piece_of_long(
         self, generation: Generation, at: int, cursors: list[Cursor], searched: int, data: bytes
