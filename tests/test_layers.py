@@ -22,7 +22,7 @@ LAYERS = {
         zones datestyles dates seek pattern conversation rules
         literals screen aside filter slow lint ignore
         packing counter bantime networks bans pardons jail
-        quoting actionbase actions action ledger steps singles exchange caller runner enforcer announce
+        quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store helper guard
         patrol plugins actor worker server control check daemon main
@@ -80,6 +80,8 @@ ALLOWED = {
     ("server.lint", "importlib"): "the parser of regexes, as above",
     ("server.slow", "importlib"): "the parser of regexes, as above",
     ("tryout.faults", "pathlib"): "the type of an argument",
+    ("server.keeper", "logging"): "names of levels; logs nothing",
+    ("server.executor", "logging"): "names of levels; logs nothing",
     ("server.runner", "logging"): "names of levels; logs nothing",
     (
         "server.pattern",
