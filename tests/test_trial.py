@@ -32,11 +32,12 @@ STOCK = sorted(path.name for path in LOGS.iterdir() if path.is_file())
 SHOWN = Arguments(shows_dates=True)
 
 
+@functools.lru_cache(2)
 def by_itself(conf, data):
     """Each line of `data`, judged without a screen."""
     decode = line_decoder(conf.log_encoding)
     lines = ((None, decode(line)) for line in lines_of(data))
-    return list(judged_lines(Filter(conf, has_screen=False), lines, NOW))
+    return tuple(judged_lines(Filter(conf, has_screen=False), lines, NOW))
 
 
 def summary_by_itself(conf, data, given=SHOWN, most_kept=20.0):
