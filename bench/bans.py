@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -123,24 +124,36 @@ def bare(wall: Wall, count: int) -> float:
     return seconds
 
 
-class Generation:
-    """Asks the kernel how often nftables have been changed.
+class Changes:
+    """Asks the kernel again and again how often nftables have been changed; `last` is when that grew.
 
     Whoever listened instead would have it write a message for each element, which takes as long again.
     """
 
     def __init__(self) -> None:
+        self.last = time.perf_counter()
         self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
         self._link.bind((0, 0))
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
 
-    def number(self) -> int:
+    def _watch(self) -> None:
+        count = self._number()
+        while not self._is_over.wait(0.005):
+            number = self._number()
+            if number != count:
+                count, self.last = number, time.perf_counter()
+
+    def _number(self) -> int:
         header = struct.pack("=IHHII", 20, _GET_GENERATION, _REQUEST, 0, 0)
         self._link.send(header + bytes(4))
-        data = self._link.recv(65536)
-        (number,) = struct.unpack_from("!I", data, 24)  # the first attribute
+        (number,) = struct.unpack_from("!I", self._link.recv(65536), 24)  # the first attribute
         return int(number)
 
     def close(self) -> None:
+        self._is_over.set()
+        self._thread.join()
         self._link.close()
 
 
@@ -152,17 +165,12 @@ def until_held(wall: Wall, host: str) -> float:
     if wall.add != "nft":
         until(lambda: wall.holds(host))
         return time.perf_counter()
-    generation = Generation()
-    count, last = -1, time.perf_counter()
+    changes = Changes()
     try:
-        while time.perf_counter() - last < _QUIET or not wall.holds(host):
-            number = generation.number()
-            if number != count:
-                count, last = number, time.perf_counter()
-            time.sleep(0.005)
-        return last
+        until(lambda: time.perf_counter() - changes.last > _QUIET and wall.holds(host))
+        return changes.last
     finally:
-        generation.close()
+        changes.close()
 
 
 class Server:
