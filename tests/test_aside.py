@@ -174,3 +174,39 @@ def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
         found.append(own)
 
     assert found[0] == found[1]
+
+
+def found_in(*blocks):
+    """Whom a filter finds that gets `blocks` of lines, and whether it was busy with each of them."""
+    filter, start, found, busy = Filter(CONF), 0, [], []
+    for lines in [["x"] * LESSONS, *blocks]:
+        data = "".join(f"Nov 18 11:06:00 web {line}\n" for line in lines).encode()
+        block = LogBlock(LOG, data, Position(1, 2, start), Position(1, 2, start + len(data)))
+        found += [failure.host for failure in filter.failures(block, NOW)]
+        busy.append(filter._is_busy)
+        start += len(data)
+    return found, busy[1:]
+
+
+ATTACK = [f"d[{number}]: refused 192.0.2.3" for number in range(100, 120)]
+QUIET = [f"d[{number}]: hello from 192.0.2.4" for number in range(200, 220)]
+
+
+def test_where_most_lines_fail_those_set_aside_before_are_read():
+    found, busy = found_in(["d[1]: hello from 192.0.2.1"], [*ATTACK, "d[1]: refused"])
+
+    assert [*["192.0.2.3"] * 20, "192.0.2.1"] == found
+    assert [False, True] == busy
+
+
+def test_whoever_failed_while_most_lines_did_is_remembered_afterwards():
+    found, busy = found_in([*ATTACK, "d[1]: refused"], QUIET, ["d[1]: hello from 192.0.2.1"])
+
+    assert [*["192.0.2.3"] * 20, "192.0.2.1"] == found
+    assert [True, False, False] == busy
+
+
+def test_lines_that_were_read_in_an_attack_are_not_read_again():
+    found, busy = found_in(ATTACK, [*ATTACK[:5], *QUIET], QUIET, ["d[200]: refused"], ATTACK)
+
+    assert ["192.0.2.3"] * 25 + ["192.0.2.4"] + ["192.0.2.3"] * 20 == found
