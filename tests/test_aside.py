@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,3 +212,29 @@ def test_lines_that_were_read_in_an_attack_are_not_read_again():
     found, busy = found_in(ATTACK, [*ATTACK[:5], *QUIET], QUIET, ["d[200]: refused"], ATTACK)
 
     assert ["192.0.2.3"] * 25 + ["192.0.2.4"] + ["192.0.2.3"] * 20 == found
+
+
+def test_a_date_in_the_midst_of_an_id_is_no_part_of_it():
+    conf = replace(CONF, date_pattern=r"%b %d %H:%M:%S\s")
+    filter, found = Filter(conf), []
+    helper, refusal = (
+        f"d[Nov 18 11:06:00 1]: {text}" for text in ("hello from 192.0.2.1", "refused")
+    )
+    for start, lines in enumerate(
+        (["x"] * LESSONS, [helper, *["y" * 80] * 9], [refusal, *["y" * 80] * 9])
+    ):
+        block = LogBlock(LOG, "\n".join(lines).encode(), *[Position(1, 2, 10_000 * start)] * 2)
+        found += filter.failures(block, NOW)
+
+    assert ["192.0.2.1"] == [failure.host for failure in found]
+
+
+def test_what_a_first_failure_said_is_known_when_the_second_comes():
+    conf = replace(
+        CONF, prefregex=r"^<F-MLFID>\s\w+ d\[\d+\]: </F-MLFID><F-CONTENT>.+</F-CONTENT>$"
+    )
+    filter, lines = Filter(conf), [*["x"] * LESSONS, "Nov 18 11:06:00 web d[1]: refused 192.0.2.3"]
+    lines.append("Nov 18 11:06:00 web d[1]: refused")
+    block = LogBlock(LOG, "\n".join(lines).encode(), *[Position(1, 2, 0)] * 2)
+
+    assert ["192.0.2.3"] * 2 == [failure.host for failure in filter.failures(block, NOW)]

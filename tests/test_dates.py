@@ -450,3 +450,13 @@ def test_a_date_that_stands_elsewhere_than_the_last_one_is_found_there():
 
     assert [3, 6, 3] == [hit.start for hit in hits]
     assert 1 == len({hit.moment for hit in hits})
+
+
+def test_of_two_dates_that_counts_which_stands_where_the_last_one_did():
+    detector = DateDetector("%Y-%m-%d")
+    for lead in ("x" * 6, "x" * 20):
+        detector.find(f"{lead} 2019-11-26 y", NOW)
+
+    hit = detector.find("xxxxxx 2018-01-01 xx 2017-01-01 y", NOW)
+
+    assert 21 == hit.start
