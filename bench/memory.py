@@ -73,6 +73,7 @@ def after_failures(
 
 def table(around: Surroundings, who: Implementation, counted: int, banned: int) -> list[str]:
     """All figures, as lines of Markdown."""
+    with_ten_jails(around, who)  # Python makes its bytecode, once: that takes 7 MB
     idle = with_ten_jails(around, who)
     before, counting = after_failures(around, who, counted)
     _, shut_out = after_failures(around, who, banned, maxretry="1", bantime="1d", action="nothing")

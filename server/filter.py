@@ -166,6 +166,8 @@ class Filter:
     def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
         """What failed in `block`, in its order."""
         if isinstance(block, LogBlock):
+            if not block.data:
+                return []
             if (screen := self._screens.quick) is not None:
                 return self._screened(screen, block, now)
             return self.of_candidates(block.path, lines_of(block), now)

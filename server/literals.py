@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -84,6 +84,8 @@ class _Part:
     need: Need | None = None
 
 
+# What is known of parts of a parse tree, by where they stand in memory and the flags there.
+_Known = dict[tuple[int, int], _Part]
 _ANYTHING = _Part()
 _EMPTY = _Part(_NOTHING)
 
@@ -100,16 +102,22 @@ def required(
     The line is the one as logged; what `regex` sees of it lacks a date that stood at `cut`.
     `inner` is what its `group` holds, as somebody else will require of that.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parsed = _PARSER.parse(regex.pattern, regex.flags)
+    parsed, known = _taken_apart(regex)
     inside = {} if inner is None else {regex.groupindex[group]: inner}
-    walk = _Walk(cut, inside)
+    walk = _Walk(cut, inside, known.setdefault(cut, {}))
     try:
         need = walk.need_of(walk.sequence(parsed, regex.flags))
     except RecursionError:  # nested too deeply for this walk, though not for `re`
         return None
     return None if need is None else frozenset(map(_shortened, need))
+
+
+@lru_cache(4)  # a prefregex is asked about once for each failregex
+def _taken_apart(regex: re.Pattern[str]) -> tuple[Any, dict[Cut, _Known]]:
+    """The parse tree of `regex`, and room for what is known of its parts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _PARSER.parse(regex.pattern, regex.flags), {}
 
 
 def better(one: Need | None, other: Need | None) -> Need | None:
@@ -122,11 +130,12 @@ def better(one: Need | None, other: Need | None) -> Need | None:
 class _Walk:
     """A walk through the parse tree of one regex."""
 
-    def __init__(self, cut: Cut, inside: Mapping[int, Need]) -> None:
+    def __init__(self, cut: Cut, inside: Mapping[int, Need], known: _Known) -> None:
         self._cut = cut
         self._inside = inside  # what else is required within some of the groups
+        self._known = known  # of parts without such groups
+        self._has_inside = False
         self._of: dict[str, Callable[[Any, int], _Part]] = {
-            "LITERAL": lambda code, flags: _character(code, flags),
             "IN": _class,
             "AT": lambda _, flags: _EMPTY,
             "ASSERT": self._assertion,
@@ -143,8 +152,7 @@ class _Walk:
     def sequence(self, items: Iterable[tuple[Any, Any]], flags: int) -> _Part:
         """Parts one after the other."""
         run, need, is_whole = _NOTHING, None, True
-        for op, value in items:
-            part = self._part(str(op), value, flags)
+        for part in self._parts(items, flags):
             longer = None if part.texts is None else _joined(run, part.texts)
             if longer is not None:
                 run = longer
@@ -155,12 +163,39 @@ class _Walk:
             return _Part(run)
         return _Part(None, _then(need, self._cut_safe(run)))
 
+    def _parts(self, items: Iterable[tuple[Any, Any]], flags: int) -> Iterator[_Part]:
+        """What is known of each of `items`; characters in a row are one part."""
+        text = ""
+        for op, value in items:
+            name = str(op)
+            if name == "LITERAL" and value < 128 and value != 10:
+                if len(text) == _LONGEST // 2:
+                    yield _written(text, flags)
+                    text = ""
+                text += chr(value)
+                continue
+            if text:
+                yield _written(text, flags)
+                text = ""
+            yield self._part(name, value, flags)
+        if text:
+            yield _written(text, flags)
+
     def need_of(self, part: _Part) -> Need | None:
         return part.need if part.texts is None else self._cut_safe(part.texts)
 
     def _part(self, op: str, value: Any, flags: int) -> _Part:
         handler = self._of.get(op)
-        return _ANYTHING if handler is None else handler(value, flags)
+        if handler is None:
+            return _ANYTHING
+        part = self._known.get((id(value), flags))
+        if part is None:
+            had_inside, self._has_inside = self._has_inside, False
+            part = handler(value, flags)
+            if not self._has_inside:
+                self._known[id(value), flags] = part
+            self._has_inside |= had_inside
+        return part
 
     def _assertion(self, value: Any, flags: int) -> _Part:
         # What it looks at it does not consume, so what stands around it stands side by side.
@@ -170,6 +205,7 @@ class _Walk:
         group, added, removed, inner = value
         part = self.sequence(inner, (flags | added) & ~removed)
         if group in self._inside:
+            self._has_inside = True
             return _Part(None, better(self._inside[group], self.need_of(part)))
         return part
 
@@ -220,11 +256,17 @@ class _Walk:
         return halves
 
 
+@lru_cache(1024)
 def _character(code: int, flags: int) -> _Part:
     if code > 127 or code == 10:  # what is joined of several lines, or not the same byte everywhere
         return _ANYTHING
     text = chr(code)
     return _Part(frozenset({Literal(text, bool(flags & re.IGNORECASE) and text.isalpha())}))
+
+
+def _written(text: str, flags: int) -> _Part:
+    is_caseless = bool(flags & re.IGNORECASE) and any(map(str.isalpha, text))
+    return _Part(frozenset({Literal(text, is_caseless)}))
 
 
 def _class(items: list[tuple[Any, Any]], flags: int) -> _Part:
