@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from server.action import FAMILIES, INET6, ending, family_of_ip, quotable
-from server.exchange import exchange_of
+from server.exchange import exchange_of, overlaps, without_passing
 from server.keeper import MOST_FAILURES, Keeper, is_hopeless, ran
 from server.ledger import Held, held
 from server.records import Ban, Enforce, Lift, Order, Prolong, Result
@@ -39,12 +39,21 @@ class Executor(Keeper):
             return
         turn: list[Order] = []
         lifted: set[str] = set()
+        networks: list[str] = []  # what is banned anew
+        is_strict = self.action.has("actionexchange_many")
         for order in orders:
+            host = order.ban.host
             if isinstance(order, Lift):
-                lifted.add(order.ban.host)
-            elif order.ban.host in lifted:  # in a turn, lifting comes last
+                lifted.add(host)
+            elif host in lifted or (  # in a turn, lifting comes last
+                # What it takes the place of is lifted behind it, and nothing that it could overlap with
+                # is to come with it.
+                is_strict and "/" in host and (lifted or overlaps(host, networks))
+            ):
                 yield turn
-                turn, lifted = [], set()
+                turn, lifted, networks = [], set(), []
+            if isinstance(order, Enforce) and "/" in host:
+                networks.append(host)
             turn.append(order)
         yield turn
 
@@ -52,6 +61,7 @@ class Executor(Keeper):
         """Have networks take each other's place in one go, where the tool wants it; what is left to do."""
         if not self.action.has("actionexchange_many"):
             return orders
+        orders = without_passing(orders)
         bans, lifts = exchange_of(orders)
         done: set[int] = set()
         for family in FAMILIES:
@@ -68,7 +78,6 @@ class Executor(Keeper):
                 self._ledger.take(host)
                 self._ledger.unstick(host)
             self._hold_all(new)
-            # What was banned and lifted by the same orders comes to nothing.
             hosts = {*gone, *(one.ban.host for one in new)}
             done.update(id(order) for order in orders if order.ban.host in hosts)
         return [order for order in orders if id(order) not in done]

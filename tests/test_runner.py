@@ -6,12 +6,15 @@ from __future__ import annotations
 import logging
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from common.address import holds, place_of
 from common.options import ActionConf
 from server.enforcer import Enforcer, Note
-from server.records import Ban, Enforce, Lift, Prolong, Result
+from server.records import Ban, Enforce, Failure, Lift, Prolong, Result
 from server.steps import Clocks
-from tests.support import BOB, EVE, NOON
+from tests.support import BOB, EVE, NOON, a_jail
 
 COMMANDS = {
     "actionstart": "start",
@@ -436,7 +439,7 @@ def test_a_wider_network_takes_the_place_of_others_in_one_command():
     assert (1, 1) == tool.enforcer.enforced["wall"]
 
 
-def test_a_network_whose_place_is_taken_by_the_same_orders_is_not_even_built():
+def test_a_network_whose_place_is_taken_by_the_same_orders_is_built_before_it_goes():
     tool = Tool(**NETS)
     tool.carry_out(*bans(["192.0.2.0/28"]))
 
@@ -446,9 +449,24 @@ def test_a_network_whose_place_is_taken_by_the_same_orders_is_not_even_built():
         Lift(a_ban("192.0.2.64/28"), into="192.0.2.0/24"),
     )
 
-    assert ["check", "exchange-many"] == ran
+    assert ["check", "ban", "exchange-many"] == ran
     tool.look()
     assert (1, 1) == tool.enforcer.enforced["wall"]
+
+
+def test_what_is_built_and_goes_at_once_is_not_tried_beside_what_it_overlaps_with():
+    tool = Tool(**NETS)
+    tool.carry_out(*bans(["192.0.2.0/31"]))
+
+    ran = tool.carry_out(
+        *bans(["192.0.2.0/30"]),
+        Lift(a_ban("192.0.2.0/31"), into="192.0.2.0/30"),
+        *bans(["192.0.2.0", "192.0.2.3"], restored=True),
+        Lift(a_ban("192.0.2.0/30")),
+    )
+
+    assert ["check", "ban-many", "unban"] == ran
+    assert {"192.0.2.0", "192.0.2.3"} == tool.held.keys()
 
 
 def test_what_is_left_of_a_network_takes_its_place_in_one_command():
@@ -492,6 +510,62 @@ def test_a_network_that_an_earlier_run_left_gives_way_to_one_that_overlaps():
     assert "exchange-many" in tool.look()
 
     assert {"192.0.2.0/24"} == tool.held.keys()
+
+
+class Strict(Tool):
+    """A tool that cannot hold networks that overlap."""
+
+    def run(self, command):
+        held = dict(self.held)
+        result = super().run(command)
+        places = [place_of(ip) for ip in self.held if "/" in ip]
+        if any(holds(one, other) for one in places for other in places if one is not other):
+            self.held = held
+            return Result(command, 1, "", "overlaps")
+        return result
+
+
+HOSTS = st.sampled_from(
+    [*(f"192.0.2.{n}" for n in (1, 2, 3, 4, 200)), *(f"2001:db8:0:{n}::{n}" for n in range(1, 6))]
+)
+NETWORKS = st.sampled_from(["192.0.2.0/30", "192.0.2.0/25", "192.0.2.128/25", "2001:db8::/60"])
+HAPPENED = st.lists(
+    st.tuples(st.just("fail"), HOSTS)
+    | st.tuples(st.just("ban"), HOSTS | NETWORKS)
+    | st.tuples(st.just("unban"), HOSTS | NETWORKS)
+    | st.tuples(st.just("pass"), st.sampled_from([100, 400])),
+    max_size=25,
+)
+
+
+def said_of(jail, word, what, now):
+    match word:
+        case "fail":
+            return jail.on_failure(Failure(what, now), now)
+        case "ban":
+            return jail.ban(what, now)
+        case "unban":
+            return jail.unban(what, now)
+    return jail.on_time(now)
+
+
+@settings(deadline=None, max_examples=300)
+@given(HAPPENED, st.integers(1, 5))
+def test_whatever_happens_a_strict_tool_holds_just_who_is_banned_and_never_complains(
+    happened, turn
+):
+    tool, jail = Strict(**NETS), a_jail(max_retry=1, ban_time=500.0, aggregate=3, ipv6_prefix=64)
+    waiting = []
+    for number, (word, what) in enumerate([*happened, ("pass", 0)], 1):
+        if word == "pass" or number % turn == 0:
+            tool.carry_out(*(one for one in waiting if isinstance(one, (Enforce, Lift))))
+            waiting = []
+            assert {ban.host for ban in jail.bans} == tool.held.keys()
+        if word == "pass":
+            tool.pass_(what)
+        waiting += said_of(jail, word, what, tool.now)
+
+    assert [] == tool.told
 
 
 # -- shut out before it is ordered
