@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 # One attacker's address is read for each of its lines, so the last ones are kept.  An entry
 # takes about 300 bytes.
 _REMEMBERED = 8192
 
 _BITS = {4: 32, 6: 128}
+_MAY_HOLD_IP4 = bytes(10)
 
 # 4 or 6, prefix length, its first address as a number.
 Network = tuple[int, int, int]
@@ -27,6 +29,16 @@ def shortest(text: str) -> str | None:
     Brackets around an IPv6 address and its zone (`fe80::1%eth0`) are dropped: no firewall rule
     has them.  A part with a leading zero makes it no address, as some read that as octal.
     """
+    # The C library reads most in a twentieth of the time.
+    try:
+        if ":" not in text:
+            inet_pton(AF_INET, text)
+            return text
+        packed = inet_pton(AF_INET6, text)
+        if not packed.startswith(_MAY_HOLD_IP4):
+            return inet_ntop(AF_INET6, packed)
+    except (OSError, ValueError):  # no address, or one with something around it
+        pass
     address = _parsed(text)
     return None if address is None else str(address)
 

@@ -45,6 +45,27 @@ def test_every_address_is_read_whatever_way_it_is_written(plain):
     assert address.number(str(plain)) == address.number(shortest)
 
 
+@given(
+    st.one_of(
+        st.ip_addresses().map(str),
+        st.lists(st.sampled_from(["0", "1", "ab", "ffff", "", "10", "00"]), max_size=9).map(
+            ":".join
+        ),
+        st.lists(st.sampled_from(["0", "1", "01", "255", "256", "", "٣"]), max_size=5).map(
+            ".".join
+        ),
+    )
+)
+def test_an_address_is_one_to_the_standard_library_and_the_same(text):
+    try:
+        plain = ipaddress.ip_address(text)
+    except ValueError:
+        plain = None
+    mapped = getattr(plain, "ipv4_mapped", None)
+
+    assert address.shortest(text) == (None if plain is None else str(mapped or plain))
+
+
 @given(st.text())
 def test_any_text_is_an_address_or_none(text):
     shortest = address.shortest(text)
