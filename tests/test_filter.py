@@ -8,7 +8,9 @@ from calendar import timegm
 import pytest
 
 from common.errors import RegexError
-from server.filter import LONGEST_LINE, line_decoder
+from common.options import JailConf
+from server.filter import LONGEST_LINE, Filter, line_decoder
+from server.literals import required
 from server.records import JournalBlock, LogBlock, Position
 from tests.filters import a_filter
 
@@ -340,3 +342,13 @@ def test_a_filter_that_cannot_work_is_refused(options, error):
         a_filter(FAILED, **options)
     with pytest.raises(RegexError, match="No failure-id group"):
         a_filter("failed")
+
+
+def test_what_lines_to_look_for_is_found_out_when_there_are_some():
+    before = required.cache_info().misses
+    filter = Filter(JailConf(name="test", failregex=("a door that nobody opened <HOST>$",)))
+
+    assert [] == filter.failures(block(b""), NOW)
+    assert before == required.cache_info().misses
+    assert [] == filter.failures(block(b"x\n"), NOW)
+    assert before < required.cache_info().misses
