@@ -1,9 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What pytest needs to run the tests in several processes."""
+"""What is needed to run the tests in several processes, and in any order."""
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def our_logger():
+    """What a test makes of our logger is undone: nobody knows which one comes after it."""
+    ours = logging.getLogger("fail2ban")
+    before = ours.level, ours.propagate, list(ours.handlers)
+    yield
+    level, ours.propagate, ours.handlers = before
+    ours.setLevel(level)
 
 
 @pytest.hookimpl(wrapper=True)

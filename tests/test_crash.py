@@ -476,7 +476,7 @@ def test_a_database_that_is_spoilt_is_set_aside_and_bans_go_on(ours, part, is_ru
     if is_running:
         eventually(lambda: list(ours.folder.glob("*.damaged*")), 15, "a file set aside")
         assert not is_well(ours)
-    failed_at(ours, 1)  # or a minute passes until a jail looks
+    failed_at(ours, "198.51.100.1", 1)  # or a minute passes until a jail looks
     eventually(lambda: counted(database, "door") == 3, 15, "what is known written")
     eventually(lambda: MALLORY in stored(database).bans, 15, "a ban written")
     killed_and_started(ours)
