@@ -61,9 +61,36 @@ def test_an_address_is_one_to_the_standard_library_and_the_same(text):
         plain = ipaddress.ip_address(text)
     except ValueError:
         plain = None
-    mapped = getattr(plain, "ipv4_mapped", None)
+    plain = getattr(plain, "ipv4_mapped", None) or plain
 
-    assert address.shortest(text) == (None if plain is None else str(mapped or plain))
+    assert address.shortest(text) == (None if plain is None else str(plain))
+    assert address.number(text) == (None if plain is None else (plain.version, int(plain)))
+
+
+@given(
+    st.ip_addresses(),
+    st.one_of(st.integers(0, 130).map(str), st.sampled_from(["", "08", "٣", "a"])),
+)
+def test_a_network_is_one_to_the_standard_library_and_the_same(plain, length):
+    try:
+        network = ipaddress.ip_network(f"{plain}/{length}", strict=False)
+    except ValueError:
+        network = None
+    first = network and network.network_address
+    if (
+        network is not None
+        and network.version == 6
+        and first.ipv4_mapped
+        and network.prefixlen >= 96
+    ):
+        network = ipaddress.ip_network(f"{first.ipv4_mapped}/{network.prefixlen - 96}")
+    found = address.network(f"{plain}/{length}")
+
+    assert found == (network and (network.version, network.prefixlen, int(network.network_address)))
+    if network is not None:
+        is_one = network.prefixlen == network.max_prefixlen
+        text = str(network.network_address) if is_one else str(network)
+        assert address.text_of(found) == text
 
 
 @given(st.text())
