@@ -167,7 +167,7 @@ def work(filter, case, piece, length, times=1):
 
 
 LONGER = 4  # times, and the square of it would be 16: so far off is no measurement
-MOST = 10
+MOST = 8
 
 
 def growth(filter, case, piece, length):
