@@ -11,7 +11,7 @@ import logging.handlers
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -78,19 +78,22 @@ class _Lines(logging.StreamHandler[TextIO]):
     def prepare(self) -> None:
         """Have the stream ready."""
 
-    def say(self, lines: Sequence[tuple[str, int, str]]) -> None:
-        """As if each of `lines` were logged by itself; they bear the same moment."""
+    def say(self, passages: Sequence[tuple[str, int, Sequence[str]]]) -> None:
+        """As if each line of `passages` were logged by itself; they bear the same moment."""
         now = time.time()
         record = logging.LogRecord("", logging.INFO, "", 0, "", None, None)
         prefixes: dict[tuple[str, int], str] = {}
+        whole: list[str] = []
         self.acquire()
         try:
             self.prepare()
-            for name, level in {line[:2] for line in lines}:
-                record = logging.LogRecord(name, level, "", 0, "", None, None)
-                record.created, record.msecs = now, now % 1 * 1000 // 1
-                prefixes[name, level] = self.format(record)
-            whole = [f"{prefixes[name, level]}{text}\n" for name, level, text in lines]
+            for name, level, texts in passages:
+                prefix = prefixes.get((name, level))
+                if prefix is None:
+                    record = logging.LogRecord(name, level, "", 0, "", None, None)
+                    record.created, record.msecs = now, now % 1 * 1000 // 1
+                    prefix = prefixes[name, level] = self.format(record)
+                whole += prefix, f"\n{prefix}".join(texts), "\n"
             self.stream.write("".join(whole))
             self.flush()
         except Exception:
@@ -133,19 +136,20 @@ class _Syslog(logging.handlers.SysLogHandler):
     }
 
 
-def say(lines: Sequence[tuple[str, int, str]]) -> None:
-    """Log `lines`, each a name, a level and a text, as `logging.getLogger(name).log(level, text)` would."""
-    speakers = {line[:2] for line in lines}
-    silent = {one for one in speakers if not logging.getLogger(one[0]).isEnabledFor(one[1])}
-    if silent:
-        lines = [line for line in lines if line[:2] not in silent]
+def say(passages: Iterable[tuple[str, int, Sequence[str]]]) -> None:
+    """Log `passages`, each a name, a level and texts, as `logging.getLogger(name).log(level, text)` would."""
+    passages = [
+        one for one in passages if one[2] and logging.getLogger(one[0]).isEnabledFor(one[1])
+    ]
     handlers = logging.getLogger("fail2ban").handlers
     only = handlers[0] if len(handlers) == 1 else None
-    if len(lines) > 1 and isinstance(only, _Lines) and only.is_text_last:
-        only.say(lines)
+    is_one = len(passages) == 1 and len(passages[0][2]) == 1
+    if passages and not is_one and isinstance(only, _Lines) and only.is_text_last:
+        only.say(passages)
         return
-    for name, level, text in lines:
-        logging.getLogger(name).log(level, "%s", text)
+    for name, level, texts in passages:
+        for text in texts:
+            logging.getLogger(name).log(level, "%s", text)
 
 
 @dataclass(frozen=True, slots=True)

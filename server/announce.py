@@ -6,9 +6,12 @@ Their wording is an interface: other people's filters and scripts read it.  Writ
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from server.records import (
     AlreadyBanned,
@@ -26,42 +29,63 @@ from server.records import (
 INFO, NOTICE, WARNING = 20, 25, 30
 
 
-class Line(NamedTuple):
-    """A line for the log: which part of the program speaks, how important it is, what it says."""
+class Passage(NamedTuple):
+    """Lines for the log: which part of the program speaks, how important it is, what it says."""
 
     logger: str
     level: int
-    text: str
+    texts: list[str]
 
 
-def line_of(jail: str, said: Order | Event) -> Line:
-    """How `said` reads in the log."""
+def passages_of(jail: str, said: Iterable[Order | Event]) -> Iterator[Passage]:
+    """How `said` reads in the log; what failed one after the other is told together."""
+    for kind, some in groupby(said, type):
+        if kind is Failure:
+            yield Passage("fail2ban.filter", INFO, _found(jail, some))
+        else:
+            for one in some:
+                logger, level, text = _line_of(jail, one)
+                yield Passage(logger, level, [text])
+
+
+def _found(jail: str, failures: Iterable[Any]) -> list[str]:
+    """One line each, for less than half of a microsecond: there may be as many as a log has lines."""
+    texts, known, date = list[str](), math.nan, ""
+    for host, when, *_ in failures:
+        second = when // 1
+        if second != known:
+            known, date = second, _date(when)
+        texts.append(f"[{jail}] Found {host} - {date}")
+    return texts
+
+
+def _line_of(jail: str, said: Order | Event) -> tuple[str, int, str]:
     if isinstance(said, Enforce):  # these come by the ten thousand
         what = "Restore Ban" if said.restored else "Ban"
-        return Line("fail2ban.actions", NOTICE, f"[{jail}] {what} {said.ban.host}")
+        return "fail2ban.actions", NOTICE, f"[{jail}] {what} {said.ban.host}"
     match said:
-        case Failure(host=host, when=when):
-            return Line("fail2ban.filter", INFO, f"[{jail}] Found {host} - {_date(when)}")
         case Ignored(host, why):
-            return Line("fail2ban.filter", INFO, f"[{jail}] Ignore {host} by {why}")
+            return "fail2ban.filter", INFO, f"[{jail}] Ignore {host} by {why}"
         case AlreadyBanned(host):
-            return Line("fail2ban.actions", NOTICE, f"[{jail}] {host} already banned")
+            return "fail2ban.actions", NOTICE, f"[{jail}] {host} already banned"
         case Prolong(ban):
             until = _date(ban.until)
             text = f"[{jail}] Increase Ban {ban.host} ({ban.count} # {ban.seconds:.0f} -> {until})"
-            return Line("fail2ban.actions", NOTICE, text)
+            return "fail2ban.actions", NOTICE, text
         case Spared(host, session):
             where = "there" if host == session else session
             text = f"[{jail}] {host} is spared, as somebody is logged in from {where}"
-            return Line("fail2ban.actions", NOTICE, f"{text} (ignoresessions)")
+            return "fail2ban.actions", NOTICE, f"{text} (ignoresessions)"
         case Crowded(hosts, most):
             text = f"[{jail}] more than {most} hosts fail at a time (maxhosts); {hosts} that failed least"
-            return Line("fail2ban.filter", WARNING, f"{text} were forgotten")
+            return "fail2ban.filter", WARNING, f"{text} were forgotten"
         case Lift(ban, into) if into:
             text = f"[{jail}] {ban.host} is shut out with {into} from now on"
-            return Line("fail2ban.actions", INFO, text)
+            return "fail2ban.actions", INFO, text
         case Lift(ban):
-            return Line("fail2ban.actions", NOTICE, f"[{jail}] Unban {ban.host}")
+            return "fail2ban.actions", NOTICE, f"[{jail}] Unban {ban.host}"
+        case Failure():
+            return "fail2ban.filter", INFO, _found(jail, [said])[0]
 
 
 def _date(moment: float) -> str:

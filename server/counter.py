@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice, takewhile
 from typing import TypeVar
 
-from server.packing import Packer, moment_of
+from server.packing import Packer, moment_in, moment_of, without_lines
 from server.records import Failure
 
 MOST_HOSTS = 200_000
@@ -45,15 +45,17 @@ class FailureCounter:
         find_time: float,
         max_hosts: int = MOST_HOSTS,
         max_matches: int = 5,
+        packer: Packer | None = None,
     ) -> None:
         # Hosts that failed once, and others, each in the order of their last failures.
         self._once: dict[str, bytes] = {}
         self._again: dict[str, list[bytes]] = {}
-        self._packer = Packer()
+        self._packer = packer or Packer()
         self._size = 0  # of all that is packed, in bytes
         self._gone = 0  # hosts that stood in front of the dictionaries, and were dropped
         self._oldest = -math.inf  # no host's last failure was before
-        self._forgotten: list[str] = []
+        self._newest = -math.inf  # no failure was after
+        self.forgotten: list[str] = []  # hosts, at the ceiling, until somebody takes them
         self._is_each_one = True  # as long as no failure has counted more than once
         self._has_each_lines = True  # as long as all came with a line
         self.change(max_retry, find_time, max_hosts, max_matches)
@@ -66,26 +68,49 @@ class FailureCounter:
 
     def add(self, failure: Failure) -> int:
         """Count `failure`; return how often its host has failed within the window."""
-        host = failure.host
-        if failure.attempts != 1:
+        return self.put(failure, self._packer.pack(failure))
+
+    def put(self, failure: Failure, packed: bytes) -> int:
+        """The same for one that the counter's packer has packed already."""
+        host, when, lines, _, attempts, _, _, _, _ = failure
+        if attempts != 1:
             self._is_each_one = False
-        if not failure.lines:
+        if not lines:
             self._has_each_lines = False
-        packed = self._packer.pack(failure)
         self._size += len(packed)
-        recent = self._again.pop(host, None)
+        again = self._again
+        recent = again.pop(host, None)
         if recent is None:
             first = self._once.pop(host, None)
             if first is None:
+                if when > self._newest:
+                    self._newest = when
                 self._once[host] = packed
-                self._make_room(host)
-                return failure.attempts
+                if self._size > self._max_size or len(self) > self._max_hosts:
+                    self._make_room(host)
+                return attempts
             recent = [first]
-        self._again[host] = recent
+        again[host] = recent
         recent.append(packed)
-        self._tidy(recent)
-        self._make_room(host)
-        return len(recent) if self._is_each_one else sum(map(self._packer.attempts_of, recent))
+        if when > self._newest:
+            self._newest = when
+        elif when < moment_of(recent[-2]):  # logs of several files may overlap
+            recent.sort(key=moment_of)
+            when = moment_of(recent[-1])
+        horizon, many = when - self._find_time, len(recent)
+        while moment_in(recent[0])[0] < horizon or many > self._max_retry:
+            self._size -= len(recent[0])
+            del recent[0]
+            many -= 1
+        # An action is told the last lines only.  Where a failure has none, those before are wanted.
+        last = many - self._max_matches - 1
+        if last >= 0 and self._has_each_lines:
+            long = recent[last]
+            recent[last] = short = without_lines(long)
+            self._size += len(short) - len(long)
+        if self._size > self._max_size:
+            self._make_room(host)
+        return many if self._is_each_one else sum(map(self._packer.attempts_of, recent))
 
     def of(self, host: str) -> tuple[Failure, ...]:
         """The failures of `host` that are counted now, oldest first."""
@@ -120,17 +145,13 @@ class FailureCounter:
         self._gone += len(over)
         if self._gone > 1000 + len(self) // 4:
             self._once, self._again, self._gone = dict(self._once), dict(self._again), 0
-        if not self:
-            self._packer.clear()
         fronts = [moment_of(packed) for packed in islice(self._once.values(), 1)]
         fronts += [moment_of(recent[-1]) for recent in islice(self._again.values(), 1)]
         self._oldest = min(fronts, default=-math.inf)
 
     def pop_forgotten(self) -> list[str]:
         """The hosts that were forgotten at the ceiling since the last call."""
-        if not self._forgotten:
-            return []
-        forgotten, self._forgotten = self._forgotten, []
+        forgotten, self.forgotten = self.forgotten, []
         return forgotten
 
     def change(
@@ -144,21 +165,6 @@ class FailureCounter:
         self._max_matches = max_matches
         self._make_room()
 
-    def _tidy(self, recent: list[bytes]) -> None:
-        """Have what a host did in order after one more failure, and drop what counts no longer."""
-        if moment_of(recent[-1]) < moment_of(recent[-2]):  # logs of several files may overlap
-            recent.sort(key=moment_of)
-        horizon = moment_of(recent[-1]) - self._find_time
-        while moment_of(recent[0]) < horizon or len(recent) > self._max_retry:
-            self._size -= len(recent[0])
-            del recent[0]
-        # An action is told the last lines only.  Where a failure has none, those before are wanted.
-        last = len(recent) - self._max_matches - 1
-        if last >= 0 and self._has_each_lines:
-            before = len(recent[last])
-            recent[last] = self._packer.without_lines(recent[last])
-            self._size += len(recent[last]) - before
-
     def _make_room(self, newest: str = "") -> None:
         """Forget hosts, other than `newest`, until the ceiling holds."""
         while len(self) > self._max_hosts or self._size > self._max_size:
@@ -170,7 +176,7 @@ class FailureCounter:
                 return
             for host in first:
                 self._forget(host)
-            self._forgotten += first
+            self.forgotten += first
 
     def _least(self, room: int, newest: str) -> list[str]:
         """Of the hosts that failed more than once and have been quiet, those that failed least."""

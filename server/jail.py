@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from common.address import holds, place_of
 from common.options import JailConf
@@ -26,7 +25,9 @@ from server.networks import (
     remains,
     single_of,
 )
+from server.packing import Packer
 from server.pardons import Pardons
+from server.portion import Portion
 from server.records import (
     AlreadyBanned,
     Ban,
@@ -42,7 +43,8 @@ from server.records import (
     Spared,
 )
 
-_REMEMBERED = 4096  # hosts of which is known whether they are ignored
+# Hosts of which is known whether they are ignored, and what they are counted as.
+_REMEMBERED = 8192
 # A log's clock may be ahead of ours by so much; a failure from further ahead counts as one of now.
 _AHEAD = 60.0
 # Of hosts forgotten at the ceiling the log tells so often; after such a pause they are counted anew.
@@ -72,8 +74,11 @@ class _Changes:
 
     banned: dict[str, Ban] = field(default_factory=dict)
     lifted: dict[str, None] = field(default_factory=dict)
-    settled: dict[str, None] = field(default_factory=dict)
-    failed: dict[str, list[Failure]] = field(default_factory=dict)
+    # Hosts whose failures up to there count no longer: so many of those below, and all before.
+    settled: dict[str, int] = field(default_factory=dict)
+    # Who failed, and what a packer has made of it.
+    hosts: list[str] = field(default_factory=list)
+    packed: list[bytes] = field(default_factory=list)
 
     def ban(self, ban: Ban) -> None:
         self.lifted.pop(ban.host, None)
@@ -83,9 +88,21 @@ class _Changes:
         # The ban is saved all the same: it is history.
         self.lifted[host] = None
 
+    def fail(self, host: str, packed: bytes) -> None:
+        self.hosts.append(host)
+        self.packed.append(packed)
+
     def settle(self, host: str) -> None:
-        self.failed.pop(host, None)
-        self.settled[host] = None
+        self.settled[host] = len(self.hosts)
+
+    def failed(self, packer: Packer) -> Collection[Failure]:
+        """The failures that still count."""
+        hosts, packed = self.hosts, self.packed
+        if self.settled:
+            upto = self.settled.get
+            left = [at for at, host in enumerate(hosts) if upto(host, 0) <= at]
+            hosts, packed = [hosts[at] for at in left], [packed[at] for at in left]
+        return Portion(packer.kinds, hosts, packed) if packed else ()
 
 
 @dataclass(slots=True)
@@ -122,8 +139,9 @@ class Jail:
     def __init__(self, conf: JailConf, help: Help | None = None) -> None:
         self.conf = conf
         self.bans = BanList()
+        self._packer = Packer()
         self.failures = FailureCounter(
-            conf.max_retry, conf.find_time, conf.max_hosts, conf.max_matches
+            conf.max_retry, conf.find_time, conf.max_hosts, conf.max_matches, self._packer
         )
         self.total_failed = 0
         self.total_banned = 0
@@ -139,28 +157,52 @@ class Jail:
 
     def on_failure(self, failure: Failure, now: float) -> list[Order | Event]:
         """A host failed."""
-        if failure.when > now + _AHEAD:
-            failure = failure._replace(when=now)
-        if failure.when < now - self.conf.find_time:
-            return []
-        if self._pardons and self._pardons.forgive(failure.host, failure.when):
-            return []
-        if why := self._why_ignored(failure):
-            return [Ignored(failure.host, why)]
-        self.total_failed += failure.attempts
-        said: list[Order | Event] = [failure]
-        counted = self._as_counted(failure)
-        self._changes.failed.setdefault(counted.host, []).append(counted)
-        if self.failures.add(counted) >= self.conf.max_retry:
-            said += self._convict(counted.host, now)
-        if forgotten := self._settle_forgotten():
-            said += self._crowd.grow(forgotten, self.conf.max_hosts, now)
+        return self.on_failures((failure,), now)
+
+    def on_failures(self, failures: Iterable[Failure], now: float) -> list[Order | Event]:
+        """Hosts failed, one after the other; what comes of it, in the same order."""
+        latest, horizon, most = now + _AHEAD, now - self.conf.find_time, self.conf.max_retry
+        forgive = self._pardons.forgive if self._pardons else None
+        is_ignored = self._help.is_ignored if self.conf.ignore_command else None
+        known, counter, pack = self._known, self.failures, self._packer.pack
+        note_host, note = self._changes.hosts.append, self._changes.packed.append
+        said: list[Order | Event] = []
+        for failure in failures:
+            host, when, _, _, attempts, _, _, _, _ = failure
+            if when < horizon:
+                continue
+            if when > latest:
+                failure = failure._replace(when=now)
+            if forgive and forgive(host, failure.when):
+                continue
+            counted = known.get(host)
+            if counted is None:
+                counted = self._judge(host)
+            if not counted:
+                said.append(Ignored(host, "ip"))
+                continue
+            if is_ignored and is_ignored(failure):
+                said.append(Ignored(host, "command"))
+                continue
+            self.total_failed += attempts
+            said.append(failure)
+            if counted != host or "/" in host:
+                failure = self._as_counted(failure)
+                host = failure.host
+            packed = pack(failure)
+            note_host(host)
+            note(packed)
+            if counter.put(failure, packed) >= most:
+                said += self._convict(host, now)
+            if counter.forgotten:
+                forgotten = self._settle_forgotten()
+                said += self._crowd.grow(forgotten, self.conf.max_hosts, now)
         return said
 
     def hold(self, failure: Failure) -> None:
         """Keep in mind, and save, a failure by a name until `release`; it counts for nothing yet."""
         self._held.setdefault(failure.host, []).append(failure)
-        self._changes.failed.setdefault(failure.host, []).append(failure)
+        self._changes.fail(failure.host, self._packer.pack(failure))
 
     def release(self, failure: Failure) -> None:
         """It is known whose `failure` was; what that comes to is saved together with this."""
@@ -169,9 +211,9 @@ class Jail:
             return
         held.remove(failure)
         self._changes.settle(failure.host)
-        if held:
-            self._changes.failed[failure.host] = list(held)
-        else:
+        for one in held:
+            self._changes.fail(one.host, self._packer.pack(one))
+        if not held:
             del self._held[failure.host]
 
     @property
@@ -181,6 +223,8 @@ class Jail:
     def on_time(self, now: float) -> list[Order]:
         """Lift the bans that are over by `now`, and forget failures that no longer count."""
         self.failures.drop_older_than(now - self.conf.find_time)
+        if not self.failures and not self._changes.packed:
+            self._packer.clear()
         self._pardons.drop_older_than(now - self.conf.find_time)
         orders: list[Order] = []
         for ban in self.bans.take_over(now):
@@ -205,16 +249,15 @@ class Jail:
         recent = [one.host for one in self.failures.everything() if one.when >= since]
         for host in dict.fromkeys(recent):
             self._changes.settle(host)
-            self._changes.failed[host] = [
-                one._replace(when=one.when + step) if one.when >= since else one
-                for one in self.failures.take(host)
-            ]
-            for failure in self._changes.failed[host]:
-                self.failures.add(failure)
+            for one in self.failures.take(host):
+                then = one.when + step if one.when >= since else one.when
+                self._note(one._replace(when=then))
 
     def is_ignored(self, failure: Failure) -> bool:
         """Whether `failure` would count for nothing."""
-        return bool(self._why_ignored(failure))
+        if self._ignored.covers(failure.host):
+            return True
+        return bool(self.conf.ignore_command) and self._help.is_ignored(failure)
 
     # -- what people ask for -----------------------------------------------------------------------
 
@@ -357,7 +400,7 @@ class Jail:
             banned=tuple(changes.banned.values()),
             lifted=tuple(changes.lifted),
             settled=tuple(changes.settled),
-            failed=tuple(one for many in changes.failed.values() for one in many),
+            failed=changes.failed(self._packer),
         )
 
     # ----------------------------------------------------------------------------------------------
@@ -373,7 +416,9 @@ class Jail:
         fields = failure.fields if host == address else {**failure.fields, "seen": address}
         return failure._replace(host=host, fields=fields)
 
-    def _counted_host_of(self, address: str) -> str:
+    def _counted_host(self, address: str) -> str:
+        if ":" not in address:  # it is no IPv6 address, which alone have prefixes
+            return address
         host = counted_as(address, self.conf.ipv6_prefix)
         return address if host != address and self._ignored.meets(host) else host
 
@@ -382,7 +427,7 @@ class Jail:
         counted = self._as_counted(failure)
         if counted.host != failure.host:
             self._changes.settle(failure.host)
-            self._changes.failed.setdefault(counted.host, []).append(counted)
+            self._changes.fail(counted.host, self._packer.pack(counted))
         return counted
 
     def _settle_forgotten(self) -> int:
@@ -549,13 +594,21 @@ class Jail:
 
     def _ignore(self, hosts: IgnoreList) -> None:
         self._ignored = hosts
-        self._is_covered = lru_cache(_REMEMBERED)(hosts.covers)
-        self._counted_host = lru_cache(_REMEMBERED)(self._counted_host_of)
+        self._known: dict[str, str] = {}
 
-    def _why_ignored(self, failure: Failure) -> str:
-        if self._is_covered(failure.host):
-            return "ip"
-        return "command" if self._help.is_ignored(failure) else ""
+    def _note(self, failure: Failure) -> None:
+        """Count `failure`, and have it saved."""
+        packed = self._packer.pack(failure)
+        self._changes.fail(failure.host, packed)
+        self.failures.put(failure, packed)
+
+    def _judge(self, host: str) -> str:
+        """What stands for `host` when it is counted; empty if it is ignored."""
+        counted = "" if self._ignored.covers(host) else self._counted_host(host)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[host] = counted
+        return counted
 
     def _earlier_bans(self, host: str) -> int:
         extra = self.conf.ban_time_extra

@@ -1,102 +1,134 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A failure as few bytes: 150 to 200 where the record with all that hangs on it takes 900.
 
-Moment and offset stand in front, then the texts as UTF-8: what the regex named, and the lines.  What
-many failures share (file, failregex, the names of fields) is kept once, under a number.
+In front stand moment, offset, the number of its kind, and where its lines begin; then come the texts as
+UTF-8: what the regex named, and the lines.  What many failures share (file, failregex, the names of
+fields) is their kind.
 """
 
 from __future__ import annotations
 
-import marshal
+import json
 import struct
 from typing import Any
 
 from server.records import Failure
 
-_HEAD = struct.Struct("<dqI")  # moment, offset, which of the kinds
+_HEAD = struct.Struct("<dqII")
 _MOMENT = struct.Struct("<d")
+_WORD = struct.Struct("<I")
+_KIND_AT, _LINES_AT = 16, 20
+_BODY = _HEAD.size
+NUMBER = slice(_KIND_AT, _LINES_AT)  # where the number of the kind stands
 _BETWEEN = "\0"
-_BETWEEN_BYTE = b"\0"
-_ODD = -1  # in the place of the number of lines: texts that do not fit into one
 
-# Path, rule, is_name, attempts, number of lines, names of fields.
-_Kind = tuple[Any, ...]
+# Path, rule, is_name, attempts, names of fields; without these, fields and lines are JSON.
+Kind = tuple[str, int, bool, int, tuple[str, ...] | None]
+
+_json = json.JSONEncoder(default=str, separators=(",", ":")).encode
+_pack_head = _HEAD.pack
+_word_in = _WORD.unpack_from
+moment_in = _MOMENT.unpack_from  # a tuple of one
 
 
 class Packer:
-    """Packs failures and unpacks them; what it packed, no other can read."""
+    """Packs failures and unpacks them, as long as it knows their kinds."""
 
     def __init__(self) -> None:
-        self._kinds: list[_Kind] = []
-        self._numbers: dict[_Kind, int] = {}
-        # By number of a kind: that of the same without lines, and how many fields it has.
-        self._short: dict[int, tuple[int, int]] = {}
+        self.kinds: list[Kind] = []
+        self._numbers: dict[Kind, int] = {}
 
     def clear(self) -> None:
         """Forget the kinds: nothing that was packed is needed any longer."""
-        self._kinds, self._numbers, self._short = [], {}, {}
+        self.kinds, self._numbers = [], {}
 
     def pack(self, failure: Failure) -> bytes:
         """`failure`, all but its host."""
         _, when, lines, is_name, attempts, fields, path, offset, rule = failure
-        kind = (path, rule, is_name, attempts, len(lines), *fields)
-        number = self._numbers.get(kind)
-        if number is None:
-            number = self._number(kind)
         try:
-            text = _BETWEEN.join((*fields.values(), *lines))
-            if text.count(_BETWEEN) == len(kind) - 6 + len(lines):
-                return _HEAD.pack(when, offset, number) + text.encode("utf-8", "surrogatepass")
-        except TypeError:  # some are lists of texts, as the users of a conversation
-            pass
-        number = self._number((path, rule, is_name, attempts, _ODD))
-        # The interpreter's own form; it never leaves this process.
-        return _HEAD.pack(when, offset, number) + marshal.dumps((lines, dict(fields)))
+            number = self._numbers[path, rule, is_name, attempts, tuple(fields)]
+        except KeyError:
+            number = self.number((path, rule, is_name, attempts, tuple(fields)))
+        try:
+            named = _BETWEEN.join(fields.values())
+        except TypeError:  # some are several texts, as the users of a conversation
+            return self._pack_odd(failure)
+        # Each line stands behind something, if only behind nothing.
+        text = f"{named}\0{lines[0]}" if len(lines) == 1 else _BETWEEN.join((named, *lines))
+        if text.count(_BETWEEN) >= (len(fields) or 1) + len(lines):
+            return self._pack_odd(failure)
+        data = text.encode("utf-8", "surrogatepass")
+        cut = len(named) if len(data) == len(text) else len(_data(named))
+        return _pack_head(when, offset, number, _BODY + cut) + data
+
+    def _pack_odd(self, failure: Failure) -> bytes:
+        _, when, lines, is_name, attempts, fields, path, offset, rule = failure
+        number = self.number((path, rule, is_name, attempts, None))
+        named, told = _json(dict(fields)).encode(), _json(lines).encode()
+        return _pack_head(when, offset, number, _BODY + len(named)) + named + told
 
     def unpack(self, host: str, packed: bytes) -> Failure:
         """The failure of `host` that was packed."""
-        when, offset, number = _HEAD.unpack_from(packed)
-        path, rule, is_name, attempts, many, *names = self._kinds[number]
-        body = packed[_HEAD.size :]
-        if many == _ODD:
-            lines, fields = marshal.loads(body)
-        else:
-            texts = body.decode("utf-8", "surrogatepass").split(_BETWEEN) if many or names else []
-            fields = dict(zip(names, texts[: len(names)], strict=True))
-            lines = tuple(texts[len(names) :])
-        return Failure(host, when, lines, is_name, attempts, fields, path, offset, rule)
+        return unpacked(self.kinds[number_of(packed)], host, packed)
 
     def attempts_of(self, packed: bytes) -> int:
-        attempts: int = self._kinds[_HEAD.unpack_from(packed)[2]][3]
-        return attempts
+        return self.kinds[number_of(packed)][3]
 
-    def without_lines(self, packed: bytes) -> bytes:
-        """The same failure, its lines forgotten."""
-        when, offset, number = _HEAD.unpack_from(packed)
-        short = self._short.get(number)
-        if short is None:
-            kind = self._kinds[number]
-            if not kind[4]:
-                return packed
-            if kind[4] == _ODD:
-                return self.pack(self.unpack("", packed)._replace(lines=()))
-            short = self._number((*kind[:4], 0, *kind[5:])), len(kind) - 5
-            self._short[number] = short
-        if not short[1]:
-            return _HEAD.pack(when, offset, short[0])
-        end = _HEAD.size - 1
-        for _ in range(short[1]):
-            end = packed.index(_BETWEEN_BYTE, end + 1)
-        return _HEAD.pack(when, offset, short[0]) + packed[_HEAD.size : end]
-
-    def _number(self, kind: _Kind) -> int:
+    def number(self, kind: Kind) -> int:
+        """The number of `kind` here."""
         if kind not in self._numbers:
-            self._numbers[kind] = len(self._kinds)
-            self._kinds.append(kind)
+            self._numbers[kind] = len(self.kinds)
+            self.kinds.append(kind)
         return self._numbers[kind]
+
+
+def unpacked(kind: Kind, host: str, packed: bytes) -> Failure:
+    """The failure of `host` that was packed as one of `kind`; ValueError if it is none."""
+    when, offset, _, cut = _HEAD.unpack_from(packed)
+    path, rule, is_name, attempts, names = kind
+    if not _BODY <= cut <= len(packed):
+        raise ValueError("its lines begin nowhere")
+    named, told = packed[_BODY:cut], packed[cut:]
+    if names is None:
+        fields = {name: _tuples(value) for name, value in json.loads(named).items()}
+        lines = tuple(map(str, json.loads(told))) if told else ()
+    else:
+        fields = dict(zip(names or ("",), _text(named).split(_BETWEEN), strict=True))
+        lines = tuple(_text(told).split(_BETWEEN)[1:])  # nothing where they were forgotten
+        if not names:
+            del fields[""]
+    return Failure(host, when, lines, is_name, attempts, fields, path, offset, rule)
+
+
+def without_lines(packed: bytes) -> bytes:
+    """The same failure, its lines forgotten."""
+    return packed[: _word_in(packed, _LINES_AT)[0]]
+
+
+def numbered(packed: bytes, number: int) -> bytes:
+    """The same failure where its kind has another number."""
+    return packed[:_KIND_AT] + _WORD.pack(number) + packed[_LINES_AT:]
+
+
+def number_of(packed: bytes) -> int:
+    """The number of the kind of a packed failure."""
+    number: int = _word_in(packed, _KIND_AT)[0]
+    return number
 
 
 def moment_of(packed: bytes) -> float:
     """When a packed failure was."""
-    moment: float = _MOMENT.unpack_from(packed)[0]
+    moment: float = moment_in(packed)[0]
     return moment
+
+
+def _data(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

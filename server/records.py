@@ -8,7 +8,7 @@ Moments are seconds since 1970 (float), lengths seconds; "for ever" is `math.inf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -232,7 +232,7 @@ class Progress:
     banned: tuple[Ban, ...] = ()
     lifted: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
-    failed: tuple[Failure, ...] = ()
+    failed: Collection[Failure] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -16,7 +16,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from contextlib import suppress
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from common.errors import Fail2banError
+from server.portion import Portion
 from server.records import Ban, Failure, Position, Progress
 from server.tables import (
     MEMORY,
@@ -45,6 +46,7 @@ _T = TypeVar("_T")
 
 _GATHER = 0.05  # seconds that a group stays open for more to join: at most 20 commits a second
 _ANSWER = 30.0  # seconds that a question waits for the writer
+_ROOMY = 0.75  # of what may wait: as much may be left when what is settled has been let go of
 _RETRY = (0.5, 30.0)  # seconds until the disk is tried again: at first, and at most
 _DISK = (sqlite3.Error, OSError, Fail2banError, DamagedError)
 _PASSING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)  # these may mend themselves
@@ -146,13 +148,14 @@ class Store:
         """Have `progress` written soon; never waits."""
         if not self._is_running or progress.is_empty:
             return
+        portion = _portion_of(progress.failed)
         with self._changed:
             is_first = not self._waiting
             change = self._waiting.setdefault(progress.jail, Changes())
-            self._fold(progress, change)
+            self._fold(progress, portion, change)
             self._saved += 1
             if self._waiting_failures > self._max_waiting:
-                self._give_up_failures()
+                self._make_room()
             if is_first:  # else the writer knows, and gathers what comes within a moment
                 self._changed.notify_all()
 
@@ -235,7 +238,13 @@ class Store:
 
     def failures(self, jail: str, since: float) -> list[Failure]:
         """The failures from `since` on that still count, in the order in which they were saved."""
-        return self._answer([], lambda tables: tables.failures(jail, since))
+        return self._answer([], lambda tables: self._failures_in(tables, jail, since))
+
+    def _failures_in(self, tables: Tables, jail: str, since: float) -> list[Failure]:
+        known = len(tables.spoilt)
+        failures = tables.failures(jail, since)
+        self._mind_spoilt(tables, known)
+        return failures
 
     def lifted(self, jail: str, since: float) -> dict[str, float]:
         """Hosts that `jail` let in from `since` on, before their ban was over, and when."""
@@ -253,13 +262,12 @@ class Store:
 
     # -- what waits (under `_changed`) -------------------------------------------------------------
 
-    def _fold(self, progress: Progress, change: Changes) -> None:
+    def _fold(self, progress: Progress, portion: Portion | None, change: Changes) -> None:
         for host in progress.settled:
-            self._waiting_failures -= len(change.failed.get(host, ()))
             change.settle(host)
-        for failure in progress.failed:
-            change.failed.setdefault(failure.host, []).append((next(self._number), failure))
-        self._waiting_failures += len(progress.failed)
+        if portion is not None:
+            change.portions.append((next(self._number), portion))
+            self._waiting_failures += len(portion)
         known = self._history.setdefault(progress.jail, {})
         for ban in progress.banned:
             total, last = known.get(ban.host, (0, None))
@@ -279,31 +287,36 @@ class Store:
         return ban._replace(matches=ban.matches[-self.max_matches :] if self.max_matches else ())
 
     def _count_waiting(self) -> None:
-        self._waiting_failures = sum(
-            len(failures)
-            for change in self._waiting.values()
-            for failures in change.failed.values()
-        )
+        self._waiting_failures = sum(change.failures for change in self._waiting.values())
+
+    def _make_room(self) -> None:
+        """Memory has an end: let go of failures that are settled, or else of the older half."""
+        for change in self._waiting.values():
+            change.tidy()
+        self._count_waiting()
+        if self._waiting_failures > self._max_waiting * _ROOMY:
+            self._give_up_failures()
 
     def _give_up_failures(self) -> None:
-        """Memory has an end: of failures that cannot be written the older half is given up."""
-        numbers = sorted(
-            number
+        """Of failures that cannot be written the older half is given up, by whole portions."""
+        waiting = self._waiting_failures
+        sizes = sorted(
+            (number, len(portion))
             for change in self._waiting.values()
-            for failures in change.failed.values()
-            for number, _ in failures
+            for number, portion in change.portions
         )
-        first = numbers[len(numbers) // 2]
+        first, gone = sizes[0][0], 0
+        for number, size in sizes[:-1]:
+            first, gone = number + 1, gone + size
+            if gone >= waiting // 2:
+                break
         for change in self._waiting.values():
-            for host, failures in list(change.failed.items()):
-                change.failed[host] = [one for one in failures if one[0] >= first]
-                if not change.failed[host]:
-                    del change.failed[host]
+            change.give_up(first)
         self._count_waiting()
         _log.error(
             "The database %s is too slow or out of order; %d counted failures will not be kept",
             self.path,
-            len(numbers) // 2,
+            waiting - self._waiting_failures,
         )
 
     def _take_waiting(self) -> tuple[dict[str, Changes], int]:
@@ -426,7 +439,7 @@ class Store:
         """Write what waits and answer what is asked; whether that went well."""
         with self._changed:
             questions, self._questions = self._questions, []
-        is_well = self._guarded(self._write)
+        is_well = self._guarded(self._write) and self._guarded(self._tidy)
         for question in questions:  # where writing failed, reading may do
             is_well &= self._guarded(partial(self._put, question))
         return is_well
@@ -487,6 +500,12 @@ class Store:
             self._durable = number
             self._changed.notify_all()
 
+    def _tidy(self) -> None:
+        if self._tables is not None:
+            known = len(self._tables.spoilt)
+            self._tables.tidy()
+            self._mind_spoilt(self._tables, known)
+
     def _connect(self) -> None:
         """Open the file; a damaged one is set aside, and what can be read of its bans kept."""
         assert self.path is not None
@@ -519,9 +538,19 @@ class Store:
             self._tables.close()
             self._tables = None
 
+    def _mind_spoilt(self, tables: Tables, known: int) -> None:
+        if len(tables.spoilt) > known:
+            self._note(f"{self.path} is damaged: some counted failures cannot be read")
+
     def _note(self, text: str) -> None:
         self._notice = text
         _log.error("The database %s", text)
+
+
+def _portion_of(failures: Collection[Failure]) -> Portion | None:
+    if isinstance(failures, Portion):
+        return failures
+    return Portion.of(failures) if failures else None
 
 
 def _prepare_place(path: Path) -> None:

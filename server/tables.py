@@ -11,8 +11,9 @@ import math
 import os
 import shutil
 import sqlite3
+import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -21,18 +22,27 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import Fail2banError
+from server.packing import Packer
+from server.portion import Parts, Portion, SpoiltError, together
 from server.records import NO_FIELDS, Ban, Failure, Position
 
-VERSION = 1
+VERSION = 2
+_OLDER = 1  # had a row for each failure
 MEMORY = ":memory:"
 _TAILS = ("-wal", "-shm", "-journal")  # what SQLite keeps beside the file
 _NOBODY = (0, 0)
 _QUICK = ("/dev/shm", None)  # where to copy to: memory, else wherever temporary files are kept
 _LAST_MINUTE = 60.0
+# So many failures that may not count are let be, and a portion costs as much as so many of them.
+_CLUTTER = 100_000
+_PORTION = 20
+_FETCHED = 16  # portions that are read at once
 _WAIT = 1.0  # seconds that a statement waits for another program's lock
 
 # A ban's row is its host's newest ban in that jail; `total` is how many there were.
 # `ended` is when it was lifted; as long as it is NULL, the ban runs until `since + seconds`.
+# Failures are kept in portions, as many as are written at once, in their order.  Those of a settled host in the
+# portions before a certain one count no longer.
 # "For ever" is -1 second.  Numbers of files exceed SQLite's 63 bits on some file systems: text.
 _SCHEMA = """
 CREATE TABLE ban (
@@ -41,14 +51,19 @@ CREATE TABLE ban (
     PRIMARY KEY (jail, host)
 ) WITHOUT ROWID;
 CREATE INDEX ban_host ON ban (host);
-CREATE TABLE failure (
-    id INTEGER PRIMARY KEY, jail TEXT, host TEXT, moment REAL NOT NULL, attempts INTEGER NOT NULL,
-    data TEXT NOT NULL
-);
-CREATE INDEX failure_host ON failure (jail, host);
 CREATE TABLE position (
     jail TEXT, path TEXT, device TEXT, inode TEXT, offset INTEGER, fingerprint BLOB, cursor TEXT,
     PRIMARY KEY (jail, path)
+) WITHOUT ROWID;
+"""
+_SCHEMA_OF_FAILURES = """
+CREATE TABLE portion (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, jail TEXT, oldest REAL NOT NULL, newest REAL NOT NULL,
+    many INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX portion_jail ON portion (jail, newest);
+CREATE TABLE settled (
+    jail TEXT, host TEXT, before INTEGER NOT NULL, PRIMARY KEY (jail, host)
 ) WITHOUT ROWID;
 """
 _INSERT_BAN = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)"
@@ -70,21 +85,43 @@ class ForeignError(Fail2banError):
 class Changes:
     """What one jail has to have written, as net effect.
 
-    Written in this order: forget everything of the jail, settle hosts, then failures (with their
-    place in the order of all), bans (with the number of the host's bans), lifted bans (with the
-    moment), positions.
+    Written in this order: forget everything of the jail, settle hosts, then portions of failures (with
+    their place in the order of all), bans (with the number of the host's bans), lifted bans (with the
+    moment), positions.  A host is settled in so many of the portions, and in all that is written.
     """
 
     is_forgotten: bool = False
-    settled: dict[str, None] = field(default_factory=dict)
-    failed: dict[str, list[tuple[int, Failure]]] = field(default_factory=dict)
+    settled: dict[str, int] = field(default_factory=dict)
+    portions: list[tuple[int, Portion]] = field(default_factory=list)
     banned: dict[str, tuple[Ban, int]] = field(default_factory=dict)
     lifted: dict[str, float] = field(default_factory=dict)
     positions: dict[str, Position | str] = field(default_factory=dict)
 
     def settle(self, host: str) -> None:
-        self.failed.pop(host, None)
-        self.settled[host] = None
+        self.settled[host] = len(self.portions)
+
+    @property
+    def failures(self) -> int:
+        """How many wait, with those that are settled."""
+        return sum(len(portion) for _, portion in self.portions)
+
+    def tidy(self) -> None:
+        """Let go of the failures that are settled."""
+        if not any(self.settled.values()):
+            return
+        left: list[tuple[int, Portion]] = []
+        for at, (number, portion) in enumerate(self.portions):
+            left += (
+                (number, one) for one in together([portion.parts.kept(_standing(self.settled, at))])
+            )
+        self.portions = left
+        self.settled = dict.fromkeys(self.settled, 0)
+
+    def give_up(self, first: int) -> None:
+        """Let go of the portions before that with the number `first`."""
+        gone = sum(number < first for number, _ in self.portions)
+        del self.portions[:gone]
+        self.settled = {host: max(0, upto - gone) for host, upto in self.settled.items()}
 
     def ban(self, ban: Ban, total: int) -> None:
         self.lifted.pop(ban.host, None)
@@ -94,15 +131,45 @@ class Changes:
         """This and then `later`, as one."""
         if later.is_forgotten:
             return later
-        for host in later.settled:
-            self.settle(host)
-        for host, failures in later.failed.items():
-            self.failed.setdefault(host, []).extend(failures)
+        before = len(self.portions)
+        self.settled.update({host: before + upto for host, upto in later.settled.items()})
+        self.portions += later.portions
         for ban, total in later.banned.values():
             self.ban(ban, total)
         self.lifted.update(later.lifted)
         self.positions.update(later.positions)
         return self
+
+
+def _standing(
+    settled: Mapping[str, int], at: int, since: float = -math.inf
+) -> Callable[[str, float], bool]:
+    """Tells whose failures, and of when, still count in the portion `at`."""
+    upto = settled.get
+    return lambda host, when: when >= since and upto(host, 0) <= at
+
+
+@dataclass(slots=True)
+class _Load:
+    """What of a jail is kept: failures that counted when it was tidied, and what came since."""
+
+    live: int = 0
+    fresh: int = 0
+    portions: int = 0
+    settled: int = 0
+
+    def grow(self, change: Changes) -> None:
+        if change.is_forgotten:
+            self.live = self.fresh = self.portions = self.settled = 0
+        self.fresh += change.failures
+        self.portions += len(change.portions)
+        self.settled += len(change.settled)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether tidying is worth it; how many failures were settled is not known."""
+        dead = self.fresh if self.settled else 0
+        return dead + self.settled + _PORTION * self.portions > max(_CLUTTER, self.live)
 
 
 class Tables:
@@ -111,6 +178,8 @@ class Tables:
     def __init__(self, path: str) -> None:
         """Open `path`, making what is missing.  Raises DamagedError or ForeignError."""
         self.path = path
+        self.spoilt: set[int] = set()  # portions that could not be read
+        self._loads: dict[str, _Load] = {}
         self._open()
 
     def _open(self) -> None:
@@ -120,6 +189,7 @@ class Tables:
         try:
             self._identity = self._who()
             self._prepare()
+            self._weigh()
         except sqlite3.Error as error:
             self._db.close()
             raise DamagedError(str(error)) if is_damage(error) else error from None
@@ -143,12 +213,8 @@ class Tables:
         with self._transaction():
             for jail, change in changes.items():
                 self._write_jail(jail, change)
-            self._insert_failures(
-                (_key(jail), number, failure)
-                for jail, change in changes.items()
-                for failures in change.failed.values()
-                for number, failure in failures
-            )
+        for jail, change in changes.items():
+            self._loads.setdefault(jail, _Load()).grow(change)
 
     def purge(self, before: float, failures_before: Mapping[str, float]) -> list[str]:
         """Drop what is older; the hosts of which no ban is left.
@@ -166,10 +232,52 @@ class Tables:
                 if host not in parts
             ]
             self._db.executemany("DELETE FROM ban WHERE host = ?", gone)
-            for (jail,) in self._db.execute("SELECT DISTINCT jail FROM failure").fetchall():
-                limit = failures_before.get(_text(jail), before)
-                self._db.execute("DELETE FROM failure WHERE jail = ? AND moment < ?", (jail, limit))
+            for jail in self._loads:
+                self._purge_failures(jail, failures_before.get(jail, before))
         return [_text(host) for (host,) in gone]
+
+    def _purge_failures(self, jail: str, before: float) -> None:
+        run, name = self._db.execute, _key(jail)
+        run("DELETE FROM portion WHERE jail = ? AND newest < ?", (name, before))
+        old = run("SELECT id FROM portion WHERE jail = ? AND oldest < ?", (name, before)).fetchall()
+        for number, parts in self._parts_of(old):
+            for portion in together([parts.kept(_standing({}, number, before))]):
+                run(
+                    "UPDATE portion SET oldest = ?, newest = ?, many = ?, data = ? WHERE id = ?",
+                    (*_row_of_portion(portion), number),
+                )
+        run(
+            "DELETE FROM settled WHERE jail = ?1 AND before <="
+            " (SELECT COALESCE(min(id), 1 << 62) FROM portion WHERE jail = ?1)",
+            (name,),
+        )
+
+    def tidy(self) -> None:
+        """Write anew the failures of jails where many have been settled, or portions are small.
+
+        So what is kept is never more than twice what counts, beside what is not worth it.
+        """
+        for jail, load in self._loads.items():
+            if load.is_due:
+                with self._transaction():
+                    left = self._tidy(jail)
+                self._loads[jail] = _Load(live=left)
+
+    def _tidy(self, jail: str) -> int:
+        run, name = self._db.execute, _key(jail)
+        ids = run("SELECT id FROM portion WHERE jail = ? ORDER BY id", (name,)).fetchall()
+        upto, left = self._settled(jail), 0
+        for portion in together(
+            parts.kept(_standing(upto, number)) for number, parts in self._parts_of(ids)
+        ):
+            left += len(portion)
+            row = (name, *_row_of_portion(portion))
+            run(
+                "INSERT INTO portion (jail, oldest, newest, many, data) VALUES (?, ?, ?, ?, ?)", row
+            )
+        self._db.executemany("DELETE FROM portion WHERE id = ?", ids)
+        run("DELETE FROM settled WHERE jail = ?", (name,))
+        return left
 
     def _parts(self, before: float) -> set[str]:
         """The hosts that the bans of networks which ended after `before` stand in for."""
@@ -183,6 +291,7 @@ class Tables:
         memory = Tables(MEMORY)
         with closing(self._db):
             self._db.backup(memory._db)
+        memory._weigh()
         return memory
 
     def write_anew(self) -> None:
@@ -215,12 +324,21 @@ class Tables:
     def _write_jail(self, jail: str, change: Changes) -> None:
         run, many, name = self._db.execute, self._db.executemany, _key(jail)
         if change.is_forgotten:
-            for table in ("ban", "failure", "position"):
+            for table in ("ban", "portion", "settled", "position"):
                 run(f"DELETE FROM {table} WHERE jail = ?", (name,))
-        many(
-            "DELETE FROM failure WHERE jail = ? AND host = ?",
-            ((name, _key(host)) for host in change.settled),
-        )
+        if change.settled or change.portions:
+            first = self._next_portion()
+            many(
+                "INSERT OR REPLACE INTO settled VALUES (?, ?, ?)",
+                ((name, _key(host), first + upto) for host, upto in change.settled.items()),
+            )
+            many(
+                "INSERT INTO portion (id, jail, oldest, newest, many, data) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (number, name, *_row_of_portion(portion))
+                    for number, (_, portion) in enumerate(change.portions, first)
+                ),
+            )
         many(
             _INSERT_BAN,
             (_row_of_ban(ban, total) for ban, total in change.banned.values()),
@@ -235,14 +353,10 @@ class Tables:
             (_row_of_position(name, path, at) for path, at in change.positions.items()),
         )
 
-    def _insert_failures(self, rows: Iterable[tuple[str | bytes, int, Failure]]) -> None:
-        self._db.executemany(
-            "INSERT INTO failure (jail, host, moment, attempts, data) VALUES (?, ?, ?, ?, ?)",
-            (
-                (jail, _key(one.host), one.when, one.attempts, _data_of_failure(one))
-                for jail, _, one in sorted(rows, key=lambda row: row[1])
-            ),
-        )
+    def _next_portion(self) -> int:
+        """The number of the next portion; none is given twice, or what was settled would be, too."""
+        query = "SELECT max(seq) FROM sqlite_sequence WHERE name = 'portion'"
+        return (self._db.execute(query).fetchone()[0] or 0) + 1
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -326,12 +440,33 @@ class Tables:
 
     def failures(self, jail: str, since: float) -> list[Failure]:
         """The counted failures from `since` on, in the order in which they were saved."""
-        rows = self._db.execute(
-            "SELECT host, moment, attempts, data FROM failure"
-            " WHERE jail = ? AND moment >= ? ORDER BY id",
-            (_key(jail), since),
-        )
-        return [_failure_of_row(*row) for row in rows]
+        ids = self._db.execute(
+            "SELECT id FROM portion WHERE jail = ? AND newest >= ? ORDER BY id", (_key(jail), since)
+        ).fetchall()
+        upto, found = self._settled(jail), list[Failure]()
+        for number, parts in self._parts_of(ids):
+            try:
+                found += parts.kept(_standing(upto, number, since)).unpacked()
+            except SpoiltError:
+                self.spoilt.add(number)
+        return found
+
+    def _settled(self, jail: str) -> dict[str, int]:
+        """Before which portion the failures of hosts count no longer."""
+        rows = self._db.execute("SELECT host, before FROM settled WHERE jail = ?", (_key(jail),))
+        return {_text(host): before for host, before in rows}
+
+    def _parts_of(self, ids: list[tuple[int]]) -> Iterator[tuple[int, Parts]]:
+        """What is in portions; those that cannot be read are left out."""
+        for first in range(0, len(ids), _FETCHED):
+            some = [number for (number,) in ids[first : first + _FETCHED]]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT id, data FROM portion WHERE id IN ({marks}) ORDER BY id"
+            for number, data in self._db.execute(query, some).fetchall():
+                try:
+                    yield number, Parts.of(data)
+                except SpoiltError:
+                    self.spoilt.add(number)
 
     def history(self) -> Iterator[tuple[str, str, int, float]]:
         """Jail, host, number of its bans there, beginning of the last: all of them."""
@@ -361,7 +496,8 @@ class Tables:
         tables = {name for (name,) in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if version > VERSION and "ban" in tables:
             raise DamagedError(f"made by a later release (its version is {version})")
-        if tables and version != VERSION and "fail2banDb" not in tables:
+        is_ours = version in (_OLDER, VERSION)
+        if tables and not is_ours and "fail2banDb" not in tables:
             raise ForeignError(f"{self.path} is the database of another program")
         # WAL, and FULL: a commit returns when the disk has it.  NORMAL would keep the order, too,
         # but lose at a power cut what `sync` had called durable; nothing waits for the writer.
@@ -369,19 +505,53 @@ class Tables:
             run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run(f"PRAGMA journal_size_limit = {16 << 20}")
-        if version == VERSION:
+        if is_ours:
             (verdict,) = run("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise DamagedError(verdict)
+        if version == VERSION:
             return
-        if "fail2banDb" in tables:
+        if not is_ours and "fail2banDb" in tables:
             self._back_up()
         with self._transaction():
-            for statement in _SCHEMA.split(";"):
-                run(statement)
-            if "fail2banDb" in tables:
+            if not is_ours:
+                self._make(_SCHEMA)
+            self._make(_SCHEMA_OF_FAILURES)
+            if is_ours:
+                self._put_into_portions()
+            elif "fail2banDb" in tables:
                 self._take_over(tables)
             run(f"PRAGMA user_version = {VERSION}")
+
+    def _make(self, schema: str) -> None:
+        for statement in schema.split(";"):
+            self._db.execute(statement)
+
+    def _weigh(self) -> None:
+        """See how much there is of each jail."""
+        for jail, portions, failures in self._db.execute(
+            "SELECT jail, count(*), sum(many) FROM portion GROUP BY jail"
+        ):
+            self._loads[_text(jail)] = _Load(fresh=failures, portions=portions)
+        for jail, hosts in self._db.execute("SELECT jail, count(*) FROM settled GROUP BY jail"):
+            self._loads.setdefault(_text(jail), _Load()).settled = hosts
+
+    def _put_into_portions(self) -> None:
+        """Take over the failures of an older release, which kept each in a row."""
+        run = self._db.execute
+        for (jail,) in run("SELECT DISTINCT jail FROM failure").fetchall():
+            rows = run(
+                "SELECT host, moment, attempts, data FROM failure WHERE jail = ? ORDER BY id",
+                (jail,),
+            )
+            while some := rows.fetchmany(_AT_ONCE):
+                failures = [one for row in some if (one := _failure_of_row(*row))]
+                if failures:
+                    run(
+                        "INSERT INTO portion (jail, oldest, newest, many, data) VALUES (?, ?, ?, ?, ?)",
+                        (jail, *_row_of_portion(Portion.of(failures))),
+                    )
+        run("DROP TABLE failure")
 
     def _back_up(self) -> None:
         """Keep a copy of a database of fail2ban 1 as it was."""
@@ -478,7 +648,6 @@ def _text(key: str | bytes) -> str:
     return key.decode("utf-8", "surrogatepass") if isinstance(key, bytes) else key
 
 
-_quoted = json.encoder.encode_basestring_ascii
 # `json.dumps` with arguments makes an encoder anew each time.
 _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
@@ -595,37 +764,20 @@ def _ban_of_old_row(
         return None
 
 
-def _data_of_failure(failure: Failure) -> str:
-    """What of a failure has no column of its own; what is as in most is left out.
-
-    Written piece by piece: that takes a third of the time of a dictionary made and encoded.
-    """
-    parts = [f'{{"lines":[{",".join(map(_quoted, failure.lines))}]']
-    if failure.fields:
-        parts.append(f'"fields":{_json_of_fields(failure.fields)}')
-    if failure.is_name:
-        parts.append('"is_name":true')
-    if failure.path:
-        parts.append(f'"path":{_quoted(failure.path)}')
-    if failure.offset != -1:
-        parts.append(f'"offset":{failure.offset}')
-    if failure.rule != -1:
-        parts.append(f'"rule":{failure.rule}')
-    return ",".join(parts) + "}"
-
-
-def _json_of_fields(fields: Mapping[str, Any]) -> str:
+def _failure_of_row(host: str | bytes, moment: float, attempts: int, data: str) -> Failure | None:
+    """A failure as an older release kept it; None if the row makes no sense."""
     try:
-        pairs = [f"{_quoted(name)}:{_quoted(value)}" for name, value in fields.items()]
-    except TypeError:  # some are no plain texts
-        return _json(dict(fields))
-    return f"{{{','.join(pairs)}}}"
+        more = json.loads(data)
+        more["lines"] = tuple(more["lines"])
+        failure = Failure(host=_text(host), when=moment, attempts=attempts, **more)
+        Packer().pack(failure)
+    except (ValueError, TypeError, KeyError, AttributeError, struct.error):
+        return None
+    return failure
 
 
-def _failure_of_row(host: str | bytes, moment: float, attempts: int, data: str) -> Failure:
-    more = json.loads(data)
-    more["lines"] = tuple(more["lines"])
-    return Failure(host=_text(host), when=moment, attempts=attempts, **more)
+def _row_of_portion(portion: Portion) -> tuple[Any, ...]:
+    return portion.oldest, portion.newest, len(portion), portion.data
 
 
 def _row_of_position(jail: str | bytes, path: str, at: Position | str) -> tuple[Any, ...]:

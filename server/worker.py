@@ -13,10 +13,12 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +28,7 @@ from common.options import ActionConf, JailConf
 from server import seek
 from server.action import from_history, render
 from server.actor import Actor
-from server.announce import line_of
+from server.announce import passages_of
 from server.dates import DateDetector
 from server.draft import cache_options
 from server.filter import LONGEST_LINE, Filter, encoding_of, line_decoder
@@ -36,6 +38,7 @@ from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
 from server.patrol import Patrol
 from server.plugins import Plugin
+from server.portion import Portion
 from server.reader import LogReader
 from server.records import (
     STANDING,
@@ -72,6 +75,9 @@ _LEAD = 0.5  # seconds that actions may take for them, before more is done here
 _REMINDER = 512 * 1024  # bytes before a position that a filter sees again that remembers lines
 _WINDOWS_BACK = 10  # times `maxlines`: lines that no failure takes stay longer
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
+
+_JUST_FAILURES = {Failure}
+_is_name = attrgetter("is_name")
 
 T = TypeVar("T")
 
@@ -312,18 +318,20 @@ class Worker:
         if self._losses != self._world.store.losses:
             self._save_anew()
 
-    def _tell_of(self, failures: Iterable[Failure]) -> None:
+    def _tell_of(self, failures: Sequence[Failure]) -> None:
         now = self._world.clock()
-        said: list[Order | Event] = []
-        for failure in failures:
-            if self._is_to_look_up(failure):
-                self._look_up(failure)
-                continue
-            said += self._jail.on_failure(failure, now)
-            if len(said) >= _MOST_SAID:
-                self._tell(said)
+        for at in range(0, len(failures), _MOST_SAID):
+            some = failures[at : at + _MOST_SAID]
+            if self._jail.conf.use_dns != "raw" and any(map(_is_name, some)):
                 said = []
-        self._tell(said)
+                for failure in some:
+                    if failure.is_name:
+                        self._look_up(failure)
+                    else:
+                        said += self._jail.on_failure(failure, now)
+            else:
+                said = self._jail.on_failures(some, now)
+            self._tell(said)
 
     def _count(self, failures: Sequence[Failure]) -> None:
         self._tell_of(failures)
@@ -332,13 +340,14 @@ class Worker:
     def _tell(self, said: Sequence[Order | Event]) -> None:
         """Write what happened into the log, and hand the orders on."""
         self._say(said)
+        if set(map(type, said)) == _JUST_FAILURES:
+            return
         orders = [one for one in said if isinstance(one, (Enforce, Lift, Prolong))]
         if orders and self._actor is not None:
             self._actor.carry_out(orders)
 
     def _say(self, said: Sequence[Order | Event]) -> None:
-        name = self._jail.conf.name
-        say([line_of(name, one) for one in said])
+        say(passages_of(self._jail.conf.name, said))
 
     def _save(self, *, is_patient: bool = False) -> None:
         """Hand what changed to the store; a mere position may wait a little when `is_patient`."""
@@ -356,10 +365,10 @@ class Worker:
         self._losses = self._world.store.losses
         self._save()
         jail = self._jail
-        failed = (*jail.failures.everything(), *jail.held)
-        settled = tuple({failure.host: None for failure in failed})
-        bans = tuple(jail.bans)
-        everything = Progress(jail.conf.name, dict(self._positions), bans, (), settled, failed)
+        settled = dict.fromkeys((*jail.failures.hosts(), *(one.host for one in jail.held)))
+        failed = Portion.of(chain(jail.failures.everything(), jail.held)) if settled else ()
+        bans, positions = tuple(jail.bans), dict(self._positions)
+        everything = Progress(jail.conf.name, positions, bans, (), tuple(settled), failed)
         self._world.store.save(everything)
 
     # -- becoming what the configuration says --------------------------------------------------------
@@ -528,20 +537,20 @@ class Worker:
 
     def _is_ignored(self, failure: Failure) -> bool:
         """Whether ignorecommand says so, asked or remembered."""
-        conf = self._jail.conf
-        if not conf.ignore_command:
+        conf, command = self._jail.conf, self._jail.conf.ignore_command
+        if not command:
             return False
         values = _values_of(failure)
         cache = cache_options(conf.ignore_cache)
         if cache is None:
-            return self._ask_ignore_command(conf.ignore_command, values)
+            return self._ask_ignore_command(command, values)
         key, most, seconds = cache
         for name, value in values.items():
             key = key.replace(f"<{name}>", value)
         kept = self._ignore_answers.get(key)
         now = time.monotonic()
         if kept is None or kept[0] <= now:
-            kept = (now + seconds, self._ask_ignore_command(conf.ignore_command, values))
+            kept = (now + seconds, self._ask_ignore_command(command, values))
             self._ignore_answers[key] = kept
             while len(self._ignore_answers) > most:
                 self._ignore_answers.popitem(last=False)

@@ -23,6 +23,7 @@ from pathlib import Path
 from common.options import JailConf
 from server.filter import Filter
 from server.jail import Jail
+from server.portion import Parts
 from server.records import Enforce, LogBlock, Position
 from tests.ours import Ours
 from tests.support import eventually
@@ -199,18 +200,30 @@ def stored(database, jail="door"):
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT host, data FROM ban WHERE jail = ? AND ended IS NULL", (jail,))
         bans = {host: tuple(json.loads(data)["matches"]) for host, data in rows}
-        failures = {}
-        query = "SELECT host, data FROM failure WHERE jail = ? ORDER BY id"
-        for host, data in db.execute(query, (jail,)):
-            failures.setdefault(host, []).extend(json.loads(data)["lines"])
+    failures = {}
+    for failure in failures_of(database, jail):
+        failures.setdefault(failure.host, []).extend(failure.lines)
     return Outcome(bans, {host: tuple(many) for host, many in failures.items()})
+
+
+def failures_of(database, jail):
+    """The counted failures of `jail` that the database holds, read while others write it."""
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        db.execute("BEGIN")
+        upto = dict(db.execute("SELECT host, before FROM settled WHERE jail = ?", (jail,)))
+        rows = db.execute("SELECT id, data FROM portion WHERE jail = ? ORDER BY id", (jail,))
+        return [
+            failure
+            for number, data in rows
+            for failure in Parts.of(data).unpacked()
+            if upto.get(failure.host, 0) <= number
+        ]
 
 
 def counted(database, jail="every"):
     """How many counted failures of `jail` the database holds."""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-            return db.execute("SELECT count(*) FROM failure WHERE jail = ?", (jail,)).fetchone()[0]
+        return len(failures_of(database, jail))
     except sqlite3.Error:  # there is none yet
         return 0
 

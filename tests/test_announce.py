@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from server.announce import line_of
+from server.announce import passages_of
 from server.records import AlreadyBanned, Ban, Enforce, Failure, Ignored, Lift, Prolong
 
 WHEN = time.mktime((2026, 11, 22, 10, 0, 0, 0, 0, -1))
@@ -23,6 +23,35 @@ BAN = Ban("ssh", "192.0.2.1", WHEN, 600, count=2)
     ],
 )  # fmt: skip
 def test_the_log_reads_as_other_programs_expect(said, line):
-    found = line_of("ssh", said)
+    (found,) = passages_of("ssh", [said])
 
-    assert (found.logger, found.level, found.text) == (f"fail2ban.{line[0]}", *line[1:])
+    assert found == (f"fail2ban.{line[0]}", line[1], [line[2]])
+
+
+def test_what_failed_is_told_together_and_in_order():
+    said = [
+        Failure("192.0.2.1", WHEN),
+        Failure("192.0.2.2", WHEN + 0.9),
+        Enforce(BAN),
+        Failure("192.0.2.3", WHEN + 60),
+    ]
+
+    texts = [passage.texts for passage in passages_of("ssh", said)]
+
+    assert texts == [
+        [
+            "[ssh] Found 192.0.2.1 - 2026-11-22 10:00:00",
+            "[ssh] Found 192.0.2.2 - 2026-11-22 10:00:00",
+        ],
+        ["[ssh] Ban 192.0.2.1"],
+        ["[ssh] Found 192.0.2.3 - 2026-11-22 10:01:00"],
+    ]
+
+
+def test_a_moment_that_no_calendar_knows_does_no_harm():
+    said = [Failure("192.0.2.1", 1e300), Failure("192.0.2.1", WHEN)]
+
+    (passage,) = passages_of("ssh", said)
+
+    assert passage.texts[0] == "[ssh] Found 192.0.2.1 - for ever"
+    assert passage.texts[1].endswith("10:00:00")

@@ -2,6 +2,9 @@
 import math
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from server.jail import Help
 from server.records import AlreadyBanned, Ban, Crowded, Enforce, Failure, Ignored
 from tests.support import BOB, EVE, NOON, a_jail, after, failures
@@ -94,7 +97,8 @@ def test_an_ignored_address_never_counts():
 
 
 def test_ignorecommand_has_a_say():
-    jail = a_jail(max_retry=1, help=Help(is_ignored=lambda failure: failure.host == EVE))
+    help = Help(is_ignored=lambda failure: failure.host == EVE)
+    jail = a_jail(max_retry=1, ignore_command="ask <ip>", help=help)
 
     assert jail.on_failure(Failure(EVE, NOON), NOON) == [Ignored(EVE, "command")]
     assert hosts(after(jail, failures(BOB, at=[0]))) == [("Enforce", BOB)]
@@ -189,11 +193,11 @@ def test_a_failure_by_a_name_is_saved_until_it_is_known_whose_it_was():
     )
     for failure in (first, second, other):
         jail.hold(failure)
-    assert (first, second, other) == jail.take_progress({}).failed
+    assert [first, second, other] == list(jail.take_progress({}).failed)
 
     jail.release(first)
     progress = jail.take_progress({})
-    assert (("bob.example",), (second,)) == (progress.settled, progress.failed)
+    assert (("bob.example",), [second]) == (progress.settled, list(progress.failed))
     jail.release(second)
     jail.release(second)
     progress = jail.take_progress({})
@@ -249,3 +253,59 @@ def test_a_lower_ceiling_for_hosts_holds_at_once():
 
     assert len(jail.failures) == 5
     assert 10 == len(jail.take_progress({}).settled)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([EVE, BOB, "192.0.2.99", "10.0.0.1", "2001:db8:0:1::5", "somebody"]),
+        st.integers(-700, 100),
+        st.sampled_from([1, 1, 2]),
+    ),
+    max_size=30,
+)
+
+
+@given(STEPS, st.integers(1, 4), st.sampled_from([64, 128]))
+def test_many_failures_at_once_come_to_the_same_as_one_after_the_other(steps, retries, prefix):
+    options = {
+        "max_retry": retries,
+        "max_hosts": 3,
+        "ignore_ip": ("10.0.0.0/8",),
+        "ignore_command": "ask <ip>",
+        "ipv6_prefix": prefix,
+        "help": Help(is_ignored=lambda failure: failure.host == "somebody"),
+    }
+    happened = [
+        Failure(host, NOON + at, (f"line {n}",), attempts=attempts)
+        for n, (host, at, attempts) in enumerate(steps)
+    ]
+    one, other = a_jail(**options), a_jail(**options)
+    for jail in (one, other):
+        jail.unban("192.0.2.99", NOON - 300)
+
+    said = [each for failure in happened for each in one.on_failure(failure, NOON)]
+
+    assert other.on_failures(happened, NOON) == said
+    assert other.total_failed == one.total_failed
+    assert list(other.failures.everything()) == list(one.failures.everything())
+    assert _told(other.take_progress({})) == _told(one.take_progress({}))
+
+
+def _told(progress):
+    return replace(progress, failed=tuple(progress.failed))
+
+
+@given(STEPS, st.lists(st.integers(1, 5), max_size=10))
+def test_what_is_saved_is_what_is_counted(steps, sizes):
+    jail = a_jail(max_retry=3, max_hosts=3, max_matches=9)
+    kept = []
+    for size in [*sizes, 30]:
+        now, steps = steps[:size], steps[size:]
+        jail.on_failures([Failure(host, NOON + at, ("x",)) for host, at, _ in now], NOON + 90)
+        step = jail.take_progress({})
+        kept = [one for one in kept if one.host not in step.settled] + list(step.failed)
+        jail.on_time(NOON + 90)
+
+    counted = list(jail.failures.everything())
+    assert [one for one in counted if one not in kept] == []
+    assert {one.host for one in kept if one.when >= NOON - 510} == set(jail.failures.hosts())

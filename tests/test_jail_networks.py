@@ -70,7 +70,8 @@ def test_a_prefix_with_an_ignored_address_is_never_banned_as_a_whole():
 
 def test_ignorecommand_is_asked_about_the_address():
     asked = []
-    jail = a_jail(ipv6_prefix=64, help=Help(is_ignored=lambda one: asked.append(one.host)))
+    help = Help(is_ignored=lambda one: asked.append(one.host))
+    jail = a_jail(ipv6_prefix=64, ignore_command="ask <ip>", help=help)
 
     told(jail, fail(SOMEBODY))
 

@@ -137,11 +137,22 @@ def test_many_lines_at_once_read_as_each_by_itself_and_keep_their_order(log, tmp
     ]
     log.set_target(str(tmp_path / "log"))
 
-    logs.say(lines)
-    for line in lines:
-        logs.say([line])
+    logs.say([(name, level, [text]) for name, level, text in lines])
+    for name, level, text in lines:
+        logs.say([(name, level, [text])])
 
     written = (tmp_path / "log").read_text().splitlines()
     plain = [line[24:] for line in written]
     assert plain[:3] == plain[3:]
     assert ["Found", "Ban", "Found %s"] == [line.partition(": ")[2][8:] for line in plain[:3]]
+
+
+def test_a_passage_of_many_lines_reads_as_each_by_itself(log, tmp_path):
+    log.set_target(str(tmp_path / "log"))
+
+    logs.say([("fail2ban.filter", 20, ["Found one", "Found two"]), ("fail2ban.filter", 10, ["x"])])
+    logs.say([("fail2ban.filter", 20, [])])
+
+    written = (tmp_path / "log").read_text().splitlines()
+    assert ["Found one", "Found two"] == [line.partition(": ")[2][8:] for line in written]
+    assert written[0].removesuffix("one") == written[1].removesuffix("two")

@@ -651,6 +651,54 @@ def test_failures_that_cannot_be_written_do_not_fill_the_memory(path, caplog):
     assert "will not be kept" in caplog.text
 
 
+def test_what_is_settled_makes_room_before_anything_is_given_up(path, caplog):
+    with a_store(path, retry=(0.01, 0.05), max_waiting=100) as store:
+        with closing(sqlite3.connect(path)) as other:
+            other.isolation_level = None
+            other.execute("BEGIN IMMEDIATE")
+            store.save(progress(failed=(a_failure(BOB),)))
+            for n in range(1000):
+                failure = a_failure(when=NOW + n)
+                store.save(progress(settled=(EVE,), failed=(failure,)))
+            other.execute("ROLLBACK")
+
+        assert [a_failure(BOB), a_failure(when=NOW + 999)] == store.failures("sshd", 0)
+    assert "will not be kept" not in caplog.text
+
+
+def test_what_is_settled_while_it_waits_stays_so_though_older_failures_are_given_up(path):
+    with a_store(path, retry=(0.01, 0.05), max_waiting=100) as store:
+        with closing(sqlite3.connect(path)) as other:
+            other.isolation_level = None
+            other.execute("BEGIN IMMEDIATE")
+            for n in range(80):
+                store.save(progress(failed=(a_failure(BOB, when=NOW + n),)))
+            store.save(progress(failed=(a_failure(when=NOW),)))
+            store.save(progress(settled=(EVE,), failed=(a_failure(when=NOW + 1),)))
+            for n in range(80, 110):
+                store.save(progress(failed=(a_failure(BOB, when=NOW + n),)))
+            other.execute("ROLLBACK")
+
+        kept = store.failures("sshd", 0)
+        assert 50 <= len(kept) <= 100
+        assert [NOW + 1] == [one.when for one in kept if one.host == EVE]
+        assert NOW + 109 == kept[-1].when
+
+
+def test_a_spoilt_portion_is_told_of(path, caplog):
+    saved(path, progress(failed=(a_failure(),)), progress(failed=(a_failure(BOB),)))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("UPDATE portion SET data = X'0102' WHERE id = (SELECT min(id) FROM portion)")
+        other.execute("DELETE FROM portion WHERE id <> (SELECT min(id) FROM portion)")
+        other.commit()
+
+    with a_store(path) as store:
+        assert [] == store.failures("sshd", 0)
+        assert "some counted failures cannot be read" in store.problem
+        store.save(progress(failed=(a_failure(BOB),)))
+        assert [a_failure(BOB)] == store.failures("sshd", 0)
+
+
 def test_what_no_database_can_hold_does_not_hold_up_the_rest(path, caplog):
     with a_store(path) as store:
         store.save(progress(positions={LOG: at(2**70)}))
