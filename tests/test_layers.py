@@ -73,6 +73,7 @@ ALLOWED = {
     ("server.actionbase", "logging"): "the logger that actions of others find in themselves",
     ("server.caller", "logging"): "names of levels; logs nothing",
     ("server.announce", "time"): "a moment in local time; asks no clock",
+    ("common.address", "socket"): "reads and writes addresses; opens none",
     ("server.dates", "time"): "the year of a moment; asks no clock",
     ("server.datestyles", "importlib"): "the parser of regexes, as below",
     ("server.literals", "importlib"): "the parser of regexes, as below",
