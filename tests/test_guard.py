@@ -126,7 +126,7 @@ def test_a_helper_that_was_killed_costs_one_line(guard, caplog):
 
 
 def test_one_that_does_not_get_to_it_is_no_fault_of_the_regex(caplog):
-    guard = Guard(patience=0.2)
+    guard = Guard(patience=5.0)
     try:
         ask(guard, "a", "a")
         (process,) = helpers()
