@@ -175,6 +175,7 @@ class DateDetector:
         elif reader.is_telling and text == self._text and self._since <= now < self._until:
             if start != self._last.start:
                 self._last = _hit(DateHit, (start, end, self._last.moment))
+            self._place = match.start()
             if self._is_default:
                 self._know(match)
             return self._last
