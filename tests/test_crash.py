@@ -476,8 +476,9 @@ def test_a_database_that_is_spoilt_is_set_aside_and_bans_go_on(ours, part, is_ru
     if is_running:
         eventually(lambda: list(ours.folder.glob("*.damaged*")), 15, "a file set aside")
         assert not is_well(ours)
-    failed_at(ours, "198.51.100.1", 1)  # or a minute passes until a jail looks
-    eventually(lambda: counted(database, "door") == 3, 15, "what is known written")
+    failed_at(ours, "198.51.100.1", 1)
+    # A jail that is asked looks, too, and else once a minute.
+    eventually(lambda: ours.status("door") and counted(database, "door") == 3, 15, "all written")
     eventually(lambda: MALLORY in stored(database).bans, 15, "a ban written")
     killed_and_started(ours)
 
