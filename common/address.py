@@ -14,6 +14,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 # One attacker's address is read for each of its lines, so the last ones are kept.  An entry
 # takes about 300 bytes.
 _REMEMBERED = 8192
+_ASKED = 1024  # of numbers: who decides about a host asks several times, one after the other
 
 _BITS = {4: 32, 6: 128}
 _MAY_HOLD_IP4 = bytes(
@@ -39,7 +40,7 @@ def shortest(text: str) -> str | None:
     return None if address is None else str(address)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_ASKED)
 def number(text: str) -> tuple[int, int] | None:
     """The address `text` as (4 or 6, its bits as a number); None where it is none."""
     packed = _packed(text)

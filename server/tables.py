@@ -504,6 +504,7 @@ class Tables:
         if run("PRAGMA journal_mode").fetchone()[0] != "wal":
             run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
+        run("PRAGMA cache_size = -1000")
         run(f"PRAGMA journal_size_limit = {16 << 20}")
         if is_ours:
             (verdict,) = run("PRAGMA quick_check(1)").fetchone()

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
@@ -74,6 +74,10 @@ _MANY = 1000  # bans of an earlier run that are worth to be foreseen
 _LEAD = 0.5  # seconds that actions may take for them, before more is done here
 _REMINDER = 512 * 1024  # bytes before a position that a filter sees again that remembers lines
 _WINDOWS_BACK = 10  # times `maxlines`: lines that no failure takes stay longer
+_PIECE = 1 << 17  # bytes that are read at once where many lines fail …
+_DENSE = 1000  # … which is one in so many bytes
+_BULK = 1 << 20  # so much of a log leaves memory free in many places when it was read …
+_REST = 0.5  # … and when nothing came for so many seconds, it is given back
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
 
 _JUST_FAILURES = {Failure}
@@ -87,7 +91,8 @@ class World:
     """What a jail's threads touch of the world, handed in.
 
     `uptime` counts seconds evenly, however often the clock is set; None where nobody sets it.
-    `sessions` are the addresses from which somebody is logged in.
+    `sessions` are the addresses from which somebody is logged in.  `tidy_memory` gives back to the system
+    what is free of this process's memory.
     """
 
     clock: Callable[[], float]
@@ -100,6 +105,7 @@ class World:
     sessions: Callable[[], Collection[str]] = tuple
     patrol: Patrol | None = None
     guard: Guard = field(default_factory=Guard)
+    tidy_memory: Callable[[], object] = lambda: None
 
 
 class Worker:
@@ -124,6 +130,8 @@ class Worker:
         self._positions: dict[str, Position | str] = {}
         self._unsaved: dict[str, Position | str] = {}
         self._save_by = math.inf
+        self._is_dense = False  # whether of the last lines many have failed
+        self._read = 0  # bytes of logs since memory was last given back
         self._losses = world.store.losses
         self._begun = world.clock()
         self._offset = self._clock_offset()
@@ -238,6 +246,9 @@ class Worker:
             except queue.Empty:
                 self._mind_clock()
                 self._on_time()
+                if self._is_bulky:
+                    self._read = 0
+                    self._world.tidy_memory()
             except _Ended:
                 is_going = False
             except Exception as error:
@@ -247,7 +258,14 @@ class Worker:
     def _patience(self) -> float:
         """How long there is nothing to do by itself, in seconds."""
         moment = min(self._jail.next_moment, self._save_by)
+        if self._is_bulky:
+            moment = min(moment, self._world.clock() + _REST)
         return min(_LONGEST_WAIT, max(0.0, moment - self._world.clock()))
+
+    @property
+    def _is_bulky(self) -> bool:
+        """Whether so much was read that memory may lie fallow."""
+        return self._read >= _BULK
 
     def _clock_offset(self) -> float:
         uptime = self._world.uptime
@@ -295,11 +313,17 @@ class Worker:
         self._on_time()
 
     def _on_block(self, block: LogBlock | JournalBlock) -> None:
-        failures = self._filter.failures(block, self._world.clock())
-        if block.is_known:  # what failed there counts already; what is open is known again
+        now = self._world.clock()
+        for piece in self._pieces_of(block):
+            failures = self._filter.failures(piece, now)
+            if not block.is_known:  # what failed there counts already; what is open is known again
+                self._tell_of(failures)
+            if isinstance(piece, LogBlock):
+                self._is_dense = len(failures) * _DENSE > len(piece.data)
+        if block.is_known:
             return
-        self._tell_of(failures)
         if isinstance(block, LogBlock):
+            self._read += len(block.data)
             self._positions[block.path] = self._unsaved[block.path] = block.end
             if block.older is not None:
                 before = older_of(block.path)
@@ -307,6 +331,18 @@ class Worker:
         else:
             self._positions[block.source] = self._unsaved[block.source] = block.cursor
         self._save(is_patient=True)
+
+    def _pieces_of(self, block: LogBlock | JournalBlock) -> Iterator[LogBlock | JournalBlock]:
+        """`block`, or parts of it where so many lines fail that their records would fill the memory."""
+        if not self._is_dense or isinstance(block, JournalBlock):
+            yield block
+            return
+        data, begin = block.data, 0
+        while begin < len(data):
+            end = data.rfind(b"\n", begin, begin + _PIECE) + 1 or len(data)
+            start = replace(block.start, offset=block.start.offset + begin)
+            yield replace(block, data=data[begin:end], start=start, found=None)
+            begin = end
 
     def _on_time(self) -> None:
         now = self._world.clock()

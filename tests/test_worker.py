@@ -2,6 +2,7 @@
 import threading
 import time
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 
@@ -24,6 +25,7 @@ class Place:
         self.ran = []
         self.now = time.time()
         self.failing = set()
+        self.tidied = []  # when memory was given back
         self.store = store or Store(":memory:")
         if store is None:
             self.store.open()
@@ -39,6 +41,7 @@ class Place:
             resolver,
             self._run,
             uptime=lambda: self.now,
+            tidy_memory=lambda: self.tidied.append(self.now),
         )
         given = {"failregex": (r"^\s*refused <HOST>$",), "actions": (WALL,), "ignore_self": False}
         self.conf = JailConf("ssh", is_started=True, **given | options)
@@ -515,3 +518,33 @@ def test_an_action_may_ask_what_all_jails_know_of_a_host(place):
 
     (told,) = eventually(lambda: [line for line in ssh.ran if line.startswith("tell")])
     assert " 7 " in told and "seen before\n" in told and told.endswith(f"refused {EVE}")
+
+
+def test_of_logs_in_which_many_lines_fail_each_is_counted_once_and_at_its_place(place):
+    ssh = place(max_retry=10**6)
+    hosts = [f"10.0.{n // 200}.{n % 200}" for n in range(10_000)]
+    offset, places = 0, []
+    for _ in range(3):  # after the first it is known how dense they are
+        block = ssh.block(*hosts, offset=offset)
+        assert len(block.data) > 2 * (1 << 17)
+        ssh.see(*hosts, offset=offset)
+        lengths = map(len, block.data.splitlines(keepends=True))
+        *begins, offset = accumulate(lengths, initial=offset)
+        places += begins
+
+    assert (30_000, []) == ssh.figures()
+    failures = ssh.store.failures("ssh", 0)
+    assert hosts * 3 == [failure.host for failure in failures]
+    assert places == [failure.offset for failure in failures]
+    assert Position(1, 2, offset) == ssh.store.positions("ssh")["/log"]
+
+
+def test_memory_is_given_back_once_a_lot_was_read(place):
+    ssh = place(max_retry=10**6)
+    ssh.see(EVE)
+    ssh.see(*[EVE] * 40_000)
+
+    eventually(lambda: ssh.tidied)
+    ssh.see(EVE)
+    assert (40_002, []) == ssh.figures()
+    assert 1 == len(ssh.tidied)
