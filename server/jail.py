@@ -186,9 +186,12 @@ class Jail:
                 continue
             self.total_failed += attempts
             said.append(failure)
-            if counted != host or "/" in host:
+            if "/" in host:
                 failure = self._as_counted(failure)
                 host = failure.host
+            elif counted != host:
+                fields = {**failure.fields, "seen": host}
+                host, failure = counted, failure._replace(host=counted, fields=fields)
             packed = pack(failure)
             note_host(host)
             note(packed)
