@@ -309,3 +309,13 @@ def test_what_is_saved_is_what_is_counted(steps, sizes):
     counted = list(jail.failures.everything())
     assert [one for one in counted if one not in kept] == []
     assert {one.host for one in kept if one.when >= NOON - 510} == set(jail.failures.hosts())
+
+
+def test_what_is_to_be_saved_outlives_what_is_counted():
+    jail = a_jail()
+    held = Failure("bob.example", NOON, ("x",), is_name=True)
+    jail.hold(held)
+
+    jail.on_time(NOON + 1)
+
+    assert [held] == list(jail.take_progress({}).failed)

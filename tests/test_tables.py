@@ -302,6 +302,29 @@ def test_who_is_settled_is_not_settled_for_what_comes_later(path):
             assert kept == [one.when for one in tables.failures("sshd", 0)]
 
 
+def test_no_number_of_a_portion_is_given_twice(path):
+    with closing(Tables(path)) as tables:
+        tables.write({"sshd": a_change(Failure("b", NOW + 9))})
+        tables.write({"sshd": a_change(Failure("a", NOW))})
+        tables.write({"sshd": a_change(settled=["a"])})
+        tables.purge(0, {"sshd": NOW + 1})
+        tables.write({"sshd": a_change(Failure("a", NOW + 9))})
+
+        assert ["b", "a"] == [one.host for one in tables.failures("sshd", 0)]
+
+
+def test_what_is_given_up_moves_what_was_settled():
+    change = Changes(portions=[(n, Portion.of([Failure("a", NOW + n)])) for n in range(4)])
+    change.settle("a")
+    change.portions.append((4, Portion.of([Failure("a", NOW + 4)])))
+    change.settled["b"] = 1
+
+    change.give_up(2)
+
+    assert {"a": 2, "b": 0} == change.settled
+    assert [2, 3, 4] == [number for number, _ in change.portions]
+
+
 def test_a_portion_of_which_a_part_is_too_old_is_cut(path):
     with closing(Tables(path)) as tables:
         tables.write({"sshd": a_change(*(Failure("a", NOW + n) for n in range(5)))})
