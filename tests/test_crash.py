@@ -502,6 +502,7 @@ def test_a_permission_lost_and_regained_loses_no_line(ours):
     log.chmod(0)
     failed_at(ours, EVE, 1)
     is_counted(ours, 2)  # what is open stays readable
+    eventually(lambda: counted(ours.folder / "f2b.sqlite3", "door") == 2, 10, "both written")
     log.rename(f"{log}.1")
     failed_at(ours, MALLORY, 2)
     log.chmod(0)
