@@ -280,8 +280,14 @@ class Torture:
         warm = time.monotonic() - begun
         for number in range(times):
             if number:
+                known = counted(self.database)
                 self.ours.begin("start")
-                time.sleep(self.random.uniform(0.6 * warm, 2.2 * warm))
+                # Every second time it comes to read something, however busy the machine is.
+                if number % 2:
+                    eventually(lambda: counted(self.database) != known, 30, "more is counted")  # noqa: B023
+                    time.sleep(self.random.uniform(0, warm))
+                else:
+                    time.sleep(self.random.uniform(0, 1.5 * warm))
             assert self.ours.process.poll() is None, self.ours.printed + self.ours.logged
             self.ours.end(signal.SIGKILL)
             copy = snapshot(self.database, self.folder / "copy.sqlite3")
