@@ -27,19 +27,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from common.errors import Fail2banError
+from server.changes import Changes
 from server.portion import Portion
 from server.records import Ban, Failure, Position, Progress
-from server.tables import (
-    MEMORY,
-    BanRow,
-    Changes,
-    DamagedError,
-    ForeignError,
-    Tables,
-    bans_of_rows,
-    copy_of,
-    set_aside,
-)
+from server.rows import BanRow, bans_of_rows
+from server.tables import MEMORY, DamagedError, ForeignError, Tables, copy_of, set_aside
 
 _log = logging.getLogger("fail2ban.store")
 _T = TypeVar("_T")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The database file: which tables it has, and how records become rows and rows records.
+"""The database file: which tables it has, what is written into them and read of them.
 
 One connection, used by one thread at a time.  Knows no threads, no retries and no jail's rules.
 """
@@ -7,24 +7,37 @@ One connection, used by one thread at a time.  Knows no threads, no retries and 
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import sqlite3
-import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import Fail2banError
-from server.packing import Packer
+from server.changes import Changes, standing
 from server.portion import Parts, Portion, SpoiltError, together
-from server.records import NO_FIELDS, Ban, Failure, Position
+from server.records import Ban, Failure, Position
+from server.rows import (
+    AT_ONCE,
+    BanRow,
+    ban_of_old_row,
+    ban_of_row,
+    bans_of_rows,
+    failure_of_row,
+    hosts_in,
+    key_of,
+    outlives,
+    row_of_ban,
+    row_of_portion,
+    row_of_position,
+    text_of_key,
+)
 
 VERSION = 2
 _OLDER = 1  # had a row for each failure
@@ -70,83 +83,12 @@ _INSERT_BAN = "INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)"
 _END = "COALESCE(ended, CASE WHEN seconds < 0 THEN 9e999 ELSE since + seconds END)"
 
 
-BanRow = tuple[Any, ...]  # host, since, seconds, failures, count, data
-
-
 class DamagedError(Exception):
     """The file is no database that can be used: damaged, or of a version yet to come."""
 
 
 class ForeignError(Fail2banError):
     """The file is the database of another program."""
-
-
-@dataclass(slots=True)
-class Changes:
-    """What one jail has to have written, as net effect.
-
-    Written in this order: forget everything of the jail, settle hosts, then portions of failures (with
-    their place in the order of all), bans (with the number of the host's bans), lifted bans (with the
-    moment), positions.  A host is settled in so many of the portions, and in all that is written.
-    """
-
-    is_forgotten: bool = False
-    settled: dict[str, int] = field(default_factory=dict)
-    portions: list[tuple[int, Portion]] = field(default_factory=list)
-    banned: dict[str, tuple[Ban, int]] = field(default_factory=dict)
-    lifted: dict[str, float] = field(default_factory=dict)
-    positions: dict[str, Position | str] = field(default_factory=dict)
-
-    def settle(self, host: str) -> None:
-        self.settled[host] = len(self.portions)
-
-    @property
-    def failures(self) -> int:
-        """How many wait, with those that are settled."""
-        return sum(len(portion) for _, portion in self.portions)
-
-    def tidy(self) -> None:
-        """Let go of the failures that are settled."""
-        if not any(self.settled.values()):
-            return
-        left: list[tuple[int, Portion]] = []
-        for at, (number, portion) in enumerate(self.portions):
-            left += (
-                (number, one) for one in together([portion.parts.kept(_standing(self.settled, at))])
-            )
-        self.portions = left
-        self.settled = dict.fromkeys(self.settled, 0)
-
-    def give_up(self, first: int) -> None:
-        """Let go of the portions before that with the number `first`."""
-        gone = sum(number < first for number, _ in self.portions)
-        del self.portions[:gone]
-        self.settled = {host: max(0, upto - gone) for host, upto in self.settled.items()}
-
-    def ban(self, ban: Ban, total: int) -> None:
-        self.lifted.pop(ban.host, None)
-        self.banned[ban.host] = ban, total
-
-    def followed_by(self, later: Changes) -> Changes:
-        """This and then `later`, as one."""
-        if later.is_forgotten:
-            return later
-        before = len(self.portions)
-        self.settled.update({host: before + upto for host, upto in later.settled.items()})
-        self.portions += later.portions
-        for ban, total in later.banned.values():
-            self.ban(ban, total)
-        self.lifted.update(later.lifted)
-        self.positions.update(later.positions)
-        return self
-
-
-def _standing(
-    settled: Mapping[str, int], at: int, since: float = -math.inf
-) -> Callable[[str, float], bool]:
-    """Tells whose failures, and of when, still count in the portion `at`."""
-    upto = settled.get
-    return lambda host, when: when >= since and upto(host, 0) <= at
 
 
 @dataclass(slots=True)
@@ -234,17 +176,17 @@ class Tables:
             self._db.executemany("DELETE FROM ban WHERE host = ?", gone)
             for jail in self._loads:
                 self._purge_failures(jail, failures_before.get(jail, before))
-        return [_text(host) for (host,) in gone]
+        return [text_of_key(host) for (host,) in gone]
 
     def _purge_failures(self, jail: str, before: float) -> None:
-        run, name = self._db.execute, _key(jail)
+        run, name = self._db.execute, key_of(jail)
         run("DELETE FROM portion WHERE jail = ? AND newest < ?", (name, before))
         old = run("SELECT id FROM portion WHERE jail = ? AND oldest < ?", (name, before)).fetchall()
         for number, parts in self._parts_of(old):
-            for portion in together([parts.kept(_standing({}, number, before))]):
+            for portion in together([parts.kept(standing({}, number, before))]):
                 run(
                     "UPDATE portion SET oldest = ?, newest = ?, many = ?, data = ? WHERE id = ?",
-                    (*_row_of_portion(portion), number),
+                    (*row_of_portion(portion), number),
                 )
         run(
             "DELETE FROM settled WHERE jail = ?1 AND before <="
@@ -264,14 +206,14 @@ class Tables:
                 self._loads[jail] = _Load(live=left)
 
     def _tidy(self, jail: str) -> int:
-        run, name = self._db.execute, _key(jail)
+        run, name = self._db.execute, key_of(jail)
         ids = run("SELECT id FROM portion WHERE jail = ? ORDER BY id", (name,)).fetchall()
         upto, left = self._settled(jail), 0
         for portion in together(
-            parts.kept(_standing(upto, number)) for number, parts in self._parts_of(ids)
+            parts.kept(standing(upto, number)) for number, parts in self._parts_of(ids)
         ):
             left += len(portion)
-            row = (name, *_row_of_portion(portion))
+            row = (name, *row_of_portion(portion))
             run(
                 "INSERT INTO portion (jail, oldest, newest, many, data) VALUES (?, ?, ?, ?, ?)", row
             )
@@ -284,7 +226,7 @@ class Tables:
         rows = self._db.execute(
             f"SELECT data FROM ban WHERE instr(host, '/') AND {_END} >= ?", (before,)
         )
-        return {host for (data,) in rows for host in _hosts_in(json.loads(data))}
+        return {host for (data,) in rows for host in hosts_in(json.loads(data))}
 
     def moved_into_memory(self) -> Tables:
         """All there is, in no file any more; this one is closed."""
@@ -317,12 +259,12 @@ class Tables:
                 "SELECT jail, host, since, seconds, failures, count, data, total FROM ban"
                 " WHERE ended IS NULL"
             ):
-                bans.append(_row_of_ban(_ban_of_row(_text(jail), *row), int(total)))
+                bans.append(row_of_ban(ban_of_row(text_of_key(jail), *row), int(total)))
         with self._transaction():
             self._db.executemany(_INSERT_BAN, bans)
 
     def _write_jail(self, jail: str, change: Changes) -> None:
-        run, many, name = self._db.execute, self._db.executemany, _key(jail)
+        run, many, name = self._db.execute, self._db.executemany, key_of(jail)
         if change.is_forgotten:
             for table in ("ban", "portion", "settled", "position"):
                 run(f"DELETE FROM {table} WHERE jail = ?", (name,))
@@ -330,27 +272,27 @@ class Tables:
             first = self._next_portion()
             many(
                 "INSERT OR REPLACE INTO settled VALUES (?, ?, ?)",
-                ((name, _key(host), first + upto) for host, upto in change.settled.items()),
+                ((name, key_of(host), first + upto) for host, upto in change.settled.items()),
             )
             many(
                 "INSERT INTO portion (id, jail, oldest, newest, many, data) VALUES (?, ?, ?, ?, ?, ?)",
                 (
-                    (number, name, *_row_of_portion(portion))
+                    (number, name, *row_of_portion(portion))
                     for number, (_, portion) in enumerate(change.portions, first)
                 ),
             )
         many(
             _INSERT_BAN,
-            (_row_of_ban(ban, total) for ban, total in change.banned.values()),
+            (row_of_ban(ban, total) for ban, total in change.banned.values()),
         )
         many(
             "UPDATE ban SET ended = CASE WHEN seconds < 0 THEN ?1 ELSE min(?1, since + seconds) END"
             " WHERE jail = ?2 AND host = ?3 AND ended IS NULL",
-            ((moment, name, _key(host)) for host, moment in change.lifted.items()),
+            ((moment, name, key_of(host)) for host, moment in change.lifted.items()),
         )
         many(
             "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (_row_of_position(name, path, at) for path, at in change.positions.items()),
+            (row_of_position(name, path, at) for path, at in change.positions.items()),
         )
 
     def _next_portion(self) -> int:
@@ -374,10 +316,10 @@ class Tables:
     def positions(self, jail: str) -> dict[str, Position | str]:
         rows = self._db.execute(
             "SELECT path, device, inode, offset, fingerprint, cursor FROM position WHERE jail = ?",
-            (_key(jail),),
+            (key_of(jail),),
         )
         return {
-            _text(path): _text(cursor)
+            text_of_key(path): text_of_key(cursor)
             if cursor is not None
             else Position(int(device), int(inode), offset, fingerprint)
             for path, device, inode, offset, fingerprint, cursor in rows
@@ -392,9 +334,9 @@ class Tables:
             "SELECT host, since, seconds, failures, count, data FROM ban"
             f" WHERE jail = ? AND ended IS NULL AND ({_END} > ? OR instr(data, '\"parts\"'))"
             " ORDER BY host",
-            (_key(jail), now),
+            (key_of(jail), now),
         ).fetchall()
-        rows = [row for row in rows if row[2] < 0 or row[1] + row[2] > now or _outlives(row, now)]
+        rows = [row for row in rows if row[2] < 0 or row[1] + row[2] > now or outlives(row, now)]
         # SQLite has them in the order of hosts; to sort them takes it twice as long as to read them.
         rows.sort(key=itemgetter(1))
         return rows if limit is None else rows[max(0, len(rows) - limit) :]
@@ -404,7 +346,7 @@ class Tables:
         rows = self._db.execute(
             "SELECT host, CASE WHEN seconds < 0 THEN 9e999 ELSE since + seconds END FROM ban"
             f" WHERE jail = ? AND ended IS NULL AND {_END} > ? AND typeof(host) = 'text'",
-            (_key(jail), now),
+            (key_of(jail), now),
         )
         return rows.fetchall()
 
@@ -417,7 +359,7 @@ class Tables:
             "SELECT host, since, seconds, failures, count, data FROM ban WHERE jail = ?1 AND"
             f" {_END} BETWEEN ?2 AND ?3 AND (ended IS NULL OR ended >="
             " (SELECT max(ended) FROM ban WHERE jail = ?1) - ?4) ORDER BY since, host",
-            (_key(jail), since, now, _LAST_MINUTE),
+            (key_of(jail), since, now, _LAST_MINUTE),
         )
         return bans_of_rows(jail, rows.fetchall())
 
@@ -425,36 +367,37 @@ class Tables:
         """The newest ban of `host` in each jail, over or not."""
         rows = self._db.execute(
             "SELECT jail, host, since, seconds, failures, count, data FROM ban WHERE host = ?",
-            (_key(host),),
+            (key_of(host),),
         )
-        return [_ban_of_row(_text(jail), *row) for jail, *row in rows]
+        return [ban_of_row(text_of_key(jail), *row) for jail, *row in rows]
 
     def lifted(self, jail: str, since: float) -> dict[str, float]:
         """The hosts let in from `since` on, before their ban was over, and when."""
         rows = self._db.execute(
             "SELECT host, ended FROM ban WHERE jail = ? AND ended >= ?"
             " AND (seconds < 0 OR ended < since + seconds) ORDER BY ended",
-            (_key(jail), since),
+            (key_of(jail), since),
         )
-        return {_text(host): ended for host, ended in rows}
+        return {text_of_key(host): ended for host, ended in rows}
 
     def failures(self, jail: str, since: float) -> list[Failure]:
         """The counted failures from `since` on, in the order in which they were saved."""
         ids = self._db.execute(
-            "SELECT id FROM portion WHERE jail = ? AND newest >= ? ORDER BY id", (_key(jail), since)
+            "SELECT id FROM portion WHERE jail = ? AND newest >= ? ORDER BY id",
+            (key_of(jail), since),
         ).fetchall()
         upto, found = self._settled(jail), list[Failure]()
         for number, parts in self._parts_of(ids):
             try:
-                found += parts.kept(_standing(upto, number, since)).unpacked()
+                found += parts.kept(standing(upto, number, since)).unpacked()
             except SpoiltError:
                 self.spoilt.add(number)
         return found
 
     def _settled(self, jail: str) -> dict[str, int]:
         """Before which portion the failures of hosts count no longer."""
-        rows = self._db.execute("SELECT host, before FROM settled WHERE jail = ?", (_key(jail),))
-        return {_text(host): before for host, before in rows}
+        rows = self._db.execute("SELECT host, before FROM settled WHERE jail = ?", (key_of(jail),))
+        return {text_of_key(host): before for host, before in rows}
 
     def _parts_of(self, ids: list[tuple[int]]) -> Iterator[tuple[int, Parts]]:
         """What is in portions; those that cannot be read are left out."""
@@ -476,7 +419,7 @@ class Tables:
             if type(host) is str and type(jail) is str:  # as nearly all are
                 yield jail, host, total, since
             else:
-                yield _text(jail), _text(host), total, since
+                yield text_of_key(jail), text_of_key(host), total, since
 
     # -- the file ----------------------------------------------------------------------------------
 
@@ -533,9 +476,9 @@ class Tables:
         for jail, portions, failures in self._db.execute(
             "SELECT jail, count(*), sum(many) FROM portion GROUP BY jail"
         ):
-            self._loads[_text(jail)] = _Load(fresh=failures, portions=portions)
+            self._loads[text_of_key(jail)] = _Load(fresh=failures, portions=portions)
         for jail, hosts in self._db.execute("SELECT jail, count(*) FROM settled GROUP BY jail"):
-            self._loads.setdefault(_text(jail), _Load()).settled = hosts
+            self._loads.setdefault(text_of_key(jail), _Load()).settled = hosts
 
     def _put_into_portions(self) -> None:
         """Take over the failures of an older release, which kept each in a row."""
@@ -545,12 +488,12 @@ class Tables:
                 "SELECT host, moment, attempts, data FROM failure WHERE jail = ? ORDER BY id",
                 (jail,),
             )
-            while some := rows.fetchmany(_AT_ONCE):
-                failures = [one for row in some if (one := _failure_of_row(*row))]
+            while some := rows.fetchmany(AT_ONCE):
+                failures = [one for row in some if (one := failure_of_row(*row))]
                 if failures:
                     run(
                         "INSERT INTO portion (jail, oldest, newest, many, data) VALUES (?, ?, ?, ?, ?)",
-                        (jail, *_row_of_portion(Portion.of(failures))),
+                        (jail, *row_of_portion(Portion.of(failures))),
                     )
         run("DROP TABLE failure")
 
@@ -578,10 +521,10 @@ class Tables:
                 "SELECT jail, ip, timeofban, bantime, bancount, data FROM bips"
             ):
                 rows[row[:2]] = row
-        bans = [ban for row in rows.values() if (ban := _ban_of_old_row(*row))]
+        bans = [ban for row in rows.values() if (ban := ban_of_old_row(*row))]
         self._db.executemany(
             _INSERT_BAN,
-            (_row_of_ban(ban, ban.count) for ban in bans),
+            (row_of_ban(ban, ban.count) for ban in bans),
         )
         for table in ("bips", "bans", "logs", "jails", "fail2banDb"):
             self._db.execute(f"DROP TABLE IF EXISTS {table}")
@@ -631,157 +574,3 @@ def _make_private(path: str) -> None:
     """Make the file at `path`, for its owner only, unless it exists."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-
-
-# -- records and rows ------------------------------------------------------------------------------
-
-
-def _key(text: str) -> str | bytes:
-    """`text` for a column; names of files may hold what is no Unicode, and then become bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
-
-
-def _text(key: str | bytes) -> str:
-    return key.decode("utf-8", "surrogatepass") if isinstance(key, bytes) else key
-
-
-# `json.dumps` with arguments makes an encoder anew each time.
-_json = json.JSONEncoder(default=str, separators=(",", ":")).encode
-
-
-def _row_of_ban(ban: Ban, total: int) -> tuple[Any, ...]:
-    seconds = -1.0 if math.isinf(ban.seconds) else max(ban.seconds, 0.0)
-    data = _json(_data_of_ban(ban))
-    return _key(ban.jail), _key(ban.host), ban.since, seconds, ban.failures, ban.count, total, data
-
-
-def _data_of_ban(ban: Ban) -> dict[str, Any]:
-    """What of a ban has no column of its own; what is as in most is left out."""
-    data: dict[str, Any] = {"matches": ban.matches, "fields": dict(ban.fields)}
-    if ban.parts:
-        data["parts"] = [
-            {
-                "host": part.host,
-                "since": part.since,
-                "seconds": -1.0 if math.isinf(part.seconds) else part.seconds,
-                "failures": part.failures,
-                "count": part.count,
-                **_data_of_ban(part),
-            }
-            for part in ban.parts
-        ]
-    if ban.is_merged:
-        data["is_merged"] = True
-    if ban.is_spent:
-        data["is_spent"] = True
-    return data
-
-
-def _hosts_in(data: Mapping[str, Any]) -> Iterator[str]:
-    for part in data.get("parts", ()):
-        yield part["host"]
-        yield from _hosts_in(part)
-
-
-def _outlives(row: BanRow, now: float) -> bool:
-    (ban,) = bans_of_rows("", [row])
-    return any(part.until > now for part in ban.parts)
-
-
-_PLAIN = 2  # keys in the data of most bans: they are about no network
-_AT_ONCE = 1000  # texts that are decoded together, for a third of the time that each would take
-
-
-def bans_of_rows(jail: str, rows: Sequence[BanRow]) -> list[Ban]:
-    """The bans of `jail` that `Tables.bans` has read; any thread may make them of it."""
-    bans = []
-    for at in range(0, len(rows), _AT_ONCE):
-        some = rows[at : at + _AT_ONCE]
-        every = json.loads(f"[{','.join([row[-1] for row in some])}]")
-        for (host, since, seconds, failures, count, _), more in zip(some, every, strict=True):
-            if len(more) == _PLAIN and isinstance(host, str) and seconds >= 0:
-                lines, fields = tuple(more["matches"]), more["fields"] or NO_FIELDS
-                bans.append(Ban(jail, host, since, seconds, lines, failures, count, fields))
-            else:
-                bans.append(_ban_of(jail, _text(host), since, seconds, failures, count, more))
-    return bans
-
-
-def _ban_of_row(
-    jail: str, host: str | bytes, since: float, seconds: float, failures: int, count: int, data: str
-) -> Ban:
-    return _ban_of(jail, _text(host), since, seconds, failures, count, json.loads(data))
-
-
-def _parts_of(jail: str, parts: list[dict[str, Any]]) -> tuple[Ban, ...]:
-    return tuple(
-        _ban_of(jail, p["host"], p["since"], p["seconds"], p["failures"], p["count"], p)
-        for p in parts
-    )
-
-
-def _ban_of(
-    jail: str,
-    host: str,
-    since: float,
-    seconds: float,
-    failures: int,
-    count: int,
-    more: Mapping[str, Any],
-) -> Ban:
-    return Ban(
-        jail,
-        host,
-        since,
-        math.inf if seconds < 0 else seconds,
-        tuple(more["matches"]),
-        failures,
-        count,
-        more["fields"] or NO_FIELDS,
-        _parts_of(jail, more["parts"]) if "parts" in more else (),
-        more.get("is_merged", False),
-        more.get("is_spent", False),
-    )
-
-
-def _ban_of_old_row(
-    jail: Any, host: Any, since: Any, seconds: Any, count: Any, data: Any
-) -> Ban | None:
-    """A ban of fail2ban 1; None if the row makes no sense."""
-    try:
-        more = json.loads(data or "{}")
-        lines = more.get("matches") or []
-        matches = tuple("".join(map(str, x)) if isinstance(x, list) else str(x) for x in lines)
-        length = math.inf if float(seconds) < 0 else float(seconds)
-        failures = int(more.get("failures") or 0)
-        return Ban(
-            str(jail), str(host), float(since), length, matches, failures, max(int(count), 1)
-        )
-    except (ValueError, TypeError, AttributeError):
-        return None
-
-
-def _failure_of_row(host: str | bytes, moment: float, attempts: int, data: str) -> Failure | None:
-    """A failure as an older release kept it; None if the row makes no sense."""
-    try:
-        more = json.loads(data)
-        more["lines"] = tuple(more["lines"])
-        failure = Failure(host=_text(host), when=moment, attempts=attempts, **more)
-        Packer().pack(failure)
-    except (ValueError, TypeError, KeyError, AttributeError, struct.error):
-        return None
-    return failure
-
-
-def _row_of_portion(portion: Portion) -> tuple[Any, ...]:
-    return portion.oldest, portion.newest, len(portion), portion.data
-
-
-def _row_of_position(jail: str | bytes, path: str, at: Position | str) -> tuple[Any, ...]:
-    if isinstance(at, str):
-        return jail, _key(path), None, None, None, None, _key(at)
-    return jail, _key(path), str(at.device), str(at.inode), at.offset, at.fingerprint, None

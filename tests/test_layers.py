@@ -21,7 +21,7 @@ LAYERS = {
         charsets automaton ambiguity budget
         zones datestyles dates seek pattern conversation rules
         literals screen aside filter slow lint ignore
-        packing portion counter bantime networks bans pardons jail
+        packing portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store helper guard

@@ -7,17 +7,11 @@ from contextlib import closing
 
 import pytest
 
+from server.changes import Changes
 from server.portion import Portion
 from server.records import Ban, Failure, Position
-from server.tables import (
-    VERSION,
-    Changes,
-    DamagedError,
-    ForeignError,
-    Tables,
-    bans_of_rows,
-    set_aside,
-)
+from server.rows import bans_of_rows
+from server.tables import VERSION, DamagedError, ForeignError, Tables, set_aside
 
 NOW = 1_800_000_000.0
 BAN = Ban("sshd", "192.0.2.7", NOW, 600.0, ("a line",), 3, 2, {"user": "root"})
