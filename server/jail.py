@@ -186,10 +186,7 @@ class Jail:
                 continue
             self.total_failed += attempts
             said.append(failure)
-            if "/" in host:
-                failure = self._as_counted(failure)
-                host = failure.host
-            elif counted != host:
+            if counted != host:
                 fields = {**failure.fields, "seen": host}
                 host, failure = counted, failure._replace(host=counted, fields=fields)
             packed = pack(failure)

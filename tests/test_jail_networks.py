@@ -498,3 +498,18 @@ def test_restarts_change_nothing_in_what_is_counted(setting, happened, restarts)
         assert sorted(banned(straight)) == sorted(banned(broken))
     finally:
         store.close()
+
+
+def test_a_network_that_a_line_names_is_counted_by_its_prefix_whatever_else_the_line_says():
+    jail = a_jail(max_retry=3, ipv6_prefix=64)
+    inside = fail("2001:db8::1:0/112")._replace(fields={"seen": EVE})
+
+    jail.on_failure(inside, NOON)
+    jail.on_failure(fail("2001:db8::/40"), NOON)
+    jail.on_failure(fail("198.51.100.0/24"), NOON)
+
+    hosts = set(jail.failures.hosts())
+    assert hosts == {"2001:db8::/64", "2001:db8::/40", "198.51.100.0/24"}
+    assert [{"seen": "2001:db8::1:0/112"}] == [
+        one.fields for one in jail.failures.of("2001:db8::/64")
+    ]

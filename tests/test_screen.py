@@ -61,6 +61,17 @@ def needs(*texts):
     return [text and frozenset({(frozenset(Literal(each) for each in text),)}) for text in texts]
 
 
+def needed_by_each(sources):
+    """What each regex needs; None of one that is none."""
+    needed = []
+    for source in sources:
+        try:
+            needed.append(required(re.compile(source)))
+        except re.error:
+            needed.append(None)
+    return needed
+
+
 # -- the same failures
 
 
@@ -295,12 +306,7 @@ def test_what_stands_before_the_start_is_left_alone():
     st.integers(0, 30),
 )
 def test_both_searches_find_the_same(sources, texts, start):
-    needed = []
-    for source in sources:
-        try:
-            needed.append(required(re.compile(source)))
-        except re.error:
-            needed.append(None)
+    needed = needed_by_each(sources)
     lines = "\n".join(["one"] * start + texts).encode()
     data = lines + b"\n" + b"no line of note\n" * (LONG_BLOCK // 15)
     begin = len(b"one\n") * start
@@ -330,12 +336,7 @@ def test_what_stands_one_behind_the_other_is_found_however_long_the_log():
 @settings(max_examples=100, deadline=None)
 @given(st.lists(REGEXES, min_size=1, max_size=4), st.lists(TEXTS, max_size=20))
 def test_a_line_by_itself_has_the_rules_that_a_search_finds_or_more(sources, texts):
-    needed = []
-    for source in sources:
-        try:
-            needed.append(required(re.compile(source)))
-        except re.error:
-            needed.append(None)
+    needed = needed_by_each(sources)
     screen = Screen(needed)
     data = "\n".join(texts).encode()
 
