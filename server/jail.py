@@ -407,9 +407,12 @@ class Jail:
 
     def _as_counted(self, failure: Failure) -> Failure:
         """`failure` as one of what is banned for it: an address, or the prefix that it lies in."""
-        seen = str(failure.fields.get("seen") or "")
         # One of an earlier run may have been counted by another prefix.
-        address = seen if "/" in failure.host and seen else failure.host
+        address = failure.host
+        if "/" in address and (seen := str(failure.fields.get("seen") or "")):
+            place, inner = place_of(address), place_of(seen)
+            if place and inner and holds(place, inner):  # else a line said so, not we
+                address = seen
         host = self._counted_host(address)
         if host == failure.host:
             return failure

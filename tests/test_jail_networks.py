@@ -513,3 +513,12 @@ def test_a_network_that_a_line_names_is_counted_by_its_prefix_whatever_else_the_
     assert [{"seen": "2001:db8::1:0/112"}] == [
         one.fields for one in jail.failures.of("2001:db8::/64")
     ]
+
+
+def test_what_a_line_calls_seen_is_nobody_after_a_restart_either():
+    jail = a_jail(max_retry=3, ipv6_prefix=64)
+    named = fail("2001:db8::/40")._replace(fields={"seen": EVE})
+
+    jail.restore([], [named], NOON)
+
+    assert ["2001:db8::/40"] == list(jail.failures.hosts())
