@@ -111,6 +111,11 @@ class DateDetector:
         return all(datestyles.stands_between_words(style) for style in self._styles)
 
     @property
+    def stand_at_begin(self) -> bool:
+        """Whether each date is what its line begins with."""
+        return all(map(datestyles.stands_at_begin, self._styles))
+
+    @property
     def habit(self) -> tuple[int, ...]:
         """What it has got used to.  Two with one habit find the same dates in the same lines."""
         number = {style: index for index, style in enumerate(self._styles)}

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -322,11 +323,10 @@ def stands_between_words(style: Style) -> bool:
 
     True only where this is sure.  At a line's beginning such a character may be cut out as well.
     """
-    if replace(style, is_tied=False) in _DEFAULT:
+    if replace(style, is_tied=False) in _DEFAULT or stands_at_begin(style):
         return True
     found = compiled(style, PRESENT_DECADE)
-    items = list(_PARSER.parse(found.regex.pattern, found.regex.flags))
-    at = next((n for n, item in enumerate(items) if _is_group(item, found.cut)), None)
+    items, at = _items_of(found)
     if at is None:
         return False
     if not found.is_whole:
@@ -338,6 +338,37 @@ def stands_between_words(style: Style) -> bool:
     return style.is_bound_before and style.is_bound_after and is_like_a_word
 
 
+@functools.lru_cache(maxsize=1024)
+def stands_at_begin(style: Style) -> bool:
+    """Whether what is cut out of a line is what it begins with.  True only where this is sure."""
+    found = compiled(style, PRESENT_DECADE)
+    items, at = _items_of(found)
+    if at is None:
+        return False
+    before = [*items[:at], *items[at][1][3]]
+    return any(_is_at_begin(op, value) for op, value in takewhile(_is_empty, before)) and all(
+        map(_is_empty, items[:at])
+    )
+
+
+def _items_of(found: Compiled) -> tuple[list[tuple[Any, Any]], int | None]:
+    """The parse tree of a style, and which item of it is cut out; None where that lies deeper."""
+    items = list(_PARSER.parse(found.regex.pattern, found.regex.flags))
+    return items, next((n for n, item in enumerate(items) if _is_group(item, found.cut)), None)
+
+
+def _is_empty(item: tuple[Any, Any]) -> bool:
+    """Whether it looks at the text and takes nothing of it."""
+    op, value = item
+    if str(op) == "BRANCH":
+        return all(_is_empty(each) for branch in value[1] for each in branch)
+    return str(op) in ("AT", "ASSERT", "ASSERT_NOT")
+
+
+def _is_at_begin(op: Any, value: Any) -> bool:
+    return str(op) == "AT" and str(value) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
+
+
 def _is_group(item: tuple[Any, Any], number: int) -> bool:
     op, value = item
     return str(op) == "SUBPATTERN" and bool(value[0] == number)
@@ -347,7 +378,7 @@ def _keeps_words_out(items: list[tuple[Any, Any]]) -> bool:
     """Whether what comes first of `items`, seen from a date, can be no character of a word."""
     for op, value in items:
         match str(op):
-            case "AT" if str(value) in ("AT_BEGINNING", "AT_BEGINNING_STRING", "AT_END_STRING"):
+            case "AT" if _is_at_begin(op, value) or str(value) == "AT_END_STRING":
                 return True
             case "MAX_REPEAT" | "MIN_REPEAT":
                 least, _, inner = value

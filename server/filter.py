@@ -136,7 +136,7 @@ class Filter:
     @property
     def cut(self) -> Cut:
         """Where a date may have stood that was cut out."""
-        if self.dates.takes_now:
+        if self.dates.takes_now or self.dates.stand_at_begin:
             return Cut.NOWHERE
         return Cut.BETWEEN if self.dates.stand_between_words else Cut.ANYWHERE
 

@@ -460,3 +460,27 @@ def test_of_two_dates_that_counts_which_stands_where_the_last_one_did():
     hit = detector.find("xxxxxx 2018-01-01 xx 2017-01-01 y", NOW)
 
     assert 21 == hit.start
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("^%Y-%m-%dT%H:%M:%S", True),
+        (r"^%Y-%m-%d\n^%d/%m/%Y".replace(r"\n", "\n"), True),
+        (r"\A(?!x)%Y-%m-%d", True),
+        ("^(%Y-%m-%d) x", True),
+        ("(?:^%Y|^%d)-%m", True),
+        ("(?:^|x)%Y-%m-%d", False),
+        (r"^\[(%Y-%m-%d)\]", False),
+        ("^ ?%Y-%m-%d", True),
+        ("^ ?(%Y-%m-%d)", False),
+        ("%Y-%m-%d^", False),
+        ("{^LN-BEG}%Y-%m-%d", False),
+        ("^%Y-%m-%d\n%d/%m/%Y", False),
+        ("", False),
+    ],
+)
+def test_a_date_that_its_line_begins_with_cuts_no_word(pattern, expected):
+    detector = DateDetector(pattern)
+
+    assert expected == detector.stand_at_begin
