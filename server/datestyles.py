@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import takewhile
@@ -168,6 +168,10 @@ TAI64N = Style("{TAI64N}", reach=REACH)
 
 # The parser of `re`, which shows what a regex consists of.
 _PARSER = import_module("re._parser")
+_Item = tuple[Any, Any]
+_Items = Sequence[_Item]
+_ANY_OF_A_WORD = str(_PARSER.parse(r"\w"))
+_RANGES_OF_WORDS = ("[0-9]{2}", "[a-z]{2}", "[A-Z]{2}")
 
 # In the order in which they are tried.  Where two could read the same text, the first one stands.
 _CALENDAR_STYLES = (
@@ -329,13 +333,10 @@ def stands_between_words(style: Style) -> bool:
     items, at = _items_of(found)
     if at is None:
         return False
-    if not found.is_whole:
-        return _keeps_words_out(items[:at][::-1]) and _keeps_words_out(items[at + 1 :])
-    # A date that begins and ends like a word, and that no word touches.
-    body = list(items[at][1][3])
-    ours = {group for groups in found.fields.values() for group in groups}
-    is_like_a_word = all(any(_is_group(body[end], n) for n in ours) for end in (0, -1))
-    return style.is_bound_before and style.is_bound_after and is_like_a_word
+    inside = list(items[at][1][3])
+    return _keeps_words_out(items[:at][::-1], inside, -1) and _keeps_words_out(
+        items[at + 1 :], inside[::-1], 1
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -351,13 +352,13 @@ def stands_at_begin(style: Style) -> bool:
     )
 
 
-def _items_of(found: Compiled) -> tuple[list[tuple[Any, Any]], int | None]:
+def _items_of(found: Compiled) -> tuple[list[_Item], int | None]:
     """The parse tree of a style, and which item of it is cut out; None where that lies deeper."""
     items = list(_PARSER.parse(found.regex.pattern, found.regex.flags))
     return items, next((n for n, item in enumerate(items) if _is_group(item, found.cut)), None)
 
 
-def _is_empty(item: tuple[Any, Any]) -> bool:
+def _is_empty(item: _Item) -> bool:
     """Whether it looks at the text and takes nothing of it."""
     op, value = item
     if str(op) == "BRANCH":
@@ -369,14 +370,22 @@ def _is_at_begin(op: Any, value: Any) -> bool:
     return str(op) == "AT" and str(value) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
 
 
-def _is_group(item: tuple[Any, Any], number: int) -> bool:
+def _is_group(item: _Item, number: int) -> bool:
     op, value = item
     return str(op) == "SUBPATTERN" and bool(value[0] == number)
 
 
-def _keeps_words_out(items: list[tuple[Any, Any]]) -> bool:
-    """Whether what comes first of `items`, seen from a date, can be no character of a word."""
-    for op, value in items:
+def _keeps_words_out(outside: _Items, inside: _Items, side: int) -> bool:
+    """Whether what stands beside a cut can be no character of a word.
+
+    `outside` and `inside` are the items seen from the cut's end there; `side` is 1 behind it, -1 before.
+    """
+    near = [*takewhile(_is_empty, outside), *takewhile(_is_empty, inside)]
+    if any(_refuses_words(item, side) for item in near):
+        return True
+    if any(map(_is_bound, near)) and _ends_in_a_word(inside, side):
+        return True
+    for op, value in outside:
         match str(op):
             case "AT" if _is_at_begin(op, value) or str(value) == "AT_END_STRING":
                 return True
@@ -386,7 +395,7 @@ def _keeps_words_out(items: list[tuple[Any, Any]]) -> bool:
                     return False
                 if least:
                     return True
-            case _:
+            case _ if not _is_empty((op, value)):
                 return _is_of_no_word(op, value)
     return False
 
@@ -402,6 +411,55 @@ def _is_of_no_word(op: Any, value: Any) -> bool:
                 for kind, code in value
             )  # fmt: skip
     return False
+
+
+def _refuses_words(item: _Item, side: int) -> bool:
+    op, value = item
+    return str(op) == "ASSERT_NOT" and value[0] == side and str(value[1]) == _ANY_OF_A_WORD
+
+
+def _is_bound(item: _Item) -> bool:
+    """Whether at the end of a word it lets no word go on."""
+    op, value = item
+    if str(op) == "BRANCH":
+        return all(any(map(_is_bound, branch)) for branch in value[1])
+    if str(op) == "AT":
+        return str(value) == "AT_BOUNDARY"
+    return any(_refuses_words(item, side) for side in (-1, 1))
+
+
+def _ends_in_a_word(items: _Items, side: int) -> bool:
+    """Whether a character of a word is what `items`, seen from their end on that side, end with."""
+    for op, value in items:
+        match str(op):
+            case "SUBPATTERN":
+                return _ends_in_a_word(value[3][::-side], side)
+            case "BRANCH":
+                return all(_ends_in_a_word(branch[::-side], side) for branch in value[1])
+            case "MAX_REPEAT" | "MIN_REPEAT":
+                least, _, inner = value
+                if not _ends_in_a_word(inner[::-side], side):
+                    return False
+                if least:
+                    return True
+            case "LITERAL":
+                return chr(value).isalnum()
+            case "IN":
+                return all(map(_is_of_a_word, value))
+            case _ if not _is_empty((op, value)):
+                return False
+    return False
+
+
+def _is_of_a_word(item: _Item) -> bool:
+    kind, value = item
+    match str(kind):
+        case "LITERAL":
+            return chr(value).isalnum()
+        case "RANGE":
+            return any(re.fullmatch(kind, f"{value[0]:c}{value[1]:c}") for kind in _RANGES_OF_WORDS)
+        case _:
+            return str(value) in ("CATEGORY_DIGIT", "CATEGORY_WORD")
 
 
 def _translated(pattern: str, decade: int) -> tuple[str, dict[str, str]]:
@@ -446,7 +504,11 @@ def _written(pattern: str) -> tuple[Style, ...]:
     style = Style(rest, is_tied, is_bound_before, is_bound_after)
     if _DATE not in rest:
         return (style,)
-    inner = [s.pattern for s in (*_CALENDAR_STYLES, TAI64N, *_TIED_STYLES)]
+    # What does not begin and end like a word touches none: else it might be cut out amid text.
+    inner = [
+        rf"(?<!\w){s.pattern}(?!\w)" if s.pattern[0] == "<" else s.pattern
+        for s in (*_CALENDAR_STYLES, TAI64N, *_TIED_STYLES)
+    ]
     return tuple(replace(style, pattern=rest.replace(_DATE, i), reach=REACH) for i in inner)
 
 

@@ -466,7 +466,7 @@ def test_of_two_dates_that_counts_which_stands_where_the_last_one_did():
     ("pattern", "expected"),
     [
         ("^%Y-%m-%dT%H:%M:%S", True),
-        (r"^%Y-%m-%d\n^%d/%m/%Y".replace(r"\n", "\n"), True),
+        ("^%Y-%m-%d\n^%d/%m/%Y", True),
         (r"\A(?!x)%Y-%m-%d", True),
         ("^(%Y-%m-%d) x", True),
         ("(?:^%Y|^%d)-%m", True),
@@ -484,3 +484,30 @@ def test_a_date_that_its_line_begins_with_cuts_no_word(pattern, expected):
     detector = DateDetector(pattern)
 
     assert expected == detector.stand_at_begin
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"^[^\[]*\[({DATE})", True),
+        ("^[^\\[]*\\[({DATE})\n{^LN-BEG}", True),
+        ("{DATE}", True),
+        ("time=({DATE})", True),
+        ("time({DATE})", False),
+        ("at(%Y) ", False),
+        ("(%Y)at", False),
+        (r"(%Y) ?at", False),
+        (r"(%Y)\s+at", True),
+        (r"(%Y)(?!\w)", True),
+        (r"(%Y\b)-?", True),
+        (r"(%Y-?)", False),
+        (r"(%Y(?:-%m)?)", True),
+        (r"\[%Y\]", False),  # x[2020]y
+        (r"{UNB}%Y", False),
+        (r"%Y**", False),
+    ],
+)
+def test_whether_a_date_may_stand_amid_a_word(pattern, expected):
+    detector = DateDetector(pattern)
+
+    assert expected == detector.stand_between_words
