@@ -146,7 +146,7 @@ class Compiled(NamedTuple):
     """A style's regular expression, the group to cut out, and the groups that hold each field.
 
     `is_whole`: what is cut out is all that the style describes.  `is_telling`: what is cut out says what
-    moment is meant, and nothing else in the line does.
+    moment is meant, and nothing else in the line does.  `items` is its parse tree.
     """
 
     regex: re.Pattern[str]
@@ -154,6 +154,7 @@ class Compiled(NamedTuple):
     fields: Mapping[str, tuple[int, ...]]
     is_whole: bool
     is_telling: bool
+    items: _Items
 
 
 _CLOCK = "%H:%ExM:%ExS"
@@ -302,9 +303,10 @@ def compiled(style: Style, decade: int) -> Compiled:
     for group, field in names.items():
         fields[field] = (*fields.get(field, ()), regex.groupindex[group])
     cut = plain or 1
-    inside = _groups_in(list(_PARSER.parse(regex.pattern, regex.flags)), cut)
+    items = list(_PARSER.parse(regex.pattern, regex.flags))
+    inside = _groups_in(items, cut)
     is_telling = all(group in inside for groups in fields.values() for group in groups)
-    return Compiled(regex, cut, fields, not plain, is_telling)
+    return Compiled(regex, cut, fields, not plain, is_telling, items)
 
 
 def _groups_in(parsed: Any, group: int, is_inside: bool = False) -> set[int]:
@@ -330,7 +332,7 @@ def stands_between_words(style: Style) -> bool:
     if replace(style, is_tied=False) in _DEFAULT or stands_at_begin(style):
         return True
     found = compiled(style, PRESENT_DECADE)
-    items, at = _items_of(found)
+    items, at = found.items, _place_of_cut(found)
     if at is None:
         return False
     inside = list(items[at][1][3])
@@ -343,7 +345,7 @@ def stands_between_words(style: Style) -> bool:
 def stands_at_begin(style: Style) -> bool:
     """Whether what is cut out of a line is what it begins with.  True only where this is sure."""
     found = compiled(style, PRESENT_DECADE)
-    items, at = _items_of(found)
+    items, at = found.items, _place_of_cut(found)
     if at is None:
         return False
     before = [*items[:at], *items[at][1][3]]
@@ -352,10 +354,9 @@ def stands_at_begin(style: Style) -> bool:
     )
 
 
-def _items_of(found: Compiled) -> tuple[list[_Item], int | None]:
-    """The parse tree of a style, and which item of it is cut out; None where that lies deeper."""
-    items = list(_PARSER.parse(found.regex.pattern, found.regex.flags))
-    return items, next((n for n, item in enumerate(items) if _is_group(item, found.cut)), None)
+def _place_of_cut(found: Compiled) -> int | None:
+    """Which of its items is cut out; None where that lies deeper."""
+    return next((n for n, item in enumerate(found.items) if _is_group(item, found.cut)), None)
 
 
 def _is_empty(item: _Item) -> bool:

@@ -251,9 +251,12 @@ class _Walk:
             return _need(_fit(texts))
         # If a cut goes through the one half, the other is whole.
         halves = _need(_fit(frozenset(half for one in texts for half in _halves(one))))
-        if self._cut is Cut.BETWEEN:
-            return better(_need(_fit(frozenset(map(_longest_piece, texts)))), halves)
-        return halves
+        if self._cut is Cut.ANYWHERE:
+            return halves
+        pieces = _need(_fit(frozenset(map(_longest_piece, texts))))
+        # Of a common word a half is no less common, uncommon as it looks.
+        has_common = pieces is not None and any(_weight(one.text) < SHORTEST for one in texts)
+        return pieces if has_common else better(pieces, halves)
 
 
 @lru_cache(1024)
@@ -382,10 +385,12 @@ def _is_of_word(character: str) -> bool:
 
 
 def _weight(text: str) -> float:
-    """Letters and digits tell lines apart, other characters stand in all of them."""
+    """Letters tell lines apart, digits less so, and other characters stand in all of them."""
     rest = _COMMON.sub("", text)
-    words = sum(map(_is_of_word, rest))
-    return 1.5 * words + 0.3 * (len(rest) - words) + len(text) / 100
+    digits = sum(map(str.isdigit, rest))
+    letters = sum(map(_is_of_word, rest)) - digits
+    others = len(rest) - letters - digits
+    return 1.5 * letters + 0.8 * digits + 0.3 * others + len(text) / 100
 
 
 def _worth(need: Need) -> float:
