@@ -9,9 +9,11 @@ where there is no hyperscan, by `re`, with the same results.  Knows no dates and
 from __future__ import annotations
 
 import codecs
-import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from server.literals import LOOK_ALIKES, Clause, Need
@@ -19,7 +21,7 @@ from server.literals import LOOK_ALIKES, Clause, Need
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
 _MOST_SHARES = 4096
-_MOST_SPENT = 30_000  # lines, at one or two microseconds each
+_FEW_SPENT, _MOST_SPENT = 3000, 60_000  # lines, at one or two microseconds each
 
 # A line that is worth it: where it begins in the block, where it ends, and as bits which rules may
 # match it.
@@ -265,8 +267,9 @@ class _Quick:
     """Finds expressions by hyperscan.
 
     Of chains it searches for the clauses at first, and puts them together by itself: to compile a
-    few whole chains takes a hundred times as long as all the rest.  That is done once the lines that
-    have clauses of one have cost about as much.
+    few whole chains takes a hundred times as long as all the rest.  Once the lines that have clauses
+    of one have cost about as much as that would, it searches only for the clause of each chain that
+    was the rarest so far; and if these are still too many lines, for whole chains.
     """
 
     def __init__(self, masks: dict[Expression, int]) -> None:
@@ -276,34 +279,55 @@ class _Quick:
         self._shift = max(masks.values()).bit_length()
         clauses = dict.fromkeys((words,) for chain in self._chains for words in chain)
         self._bits = {clause: 1 << self._shift + n for n, clause in enumerate(clauses)}
-        searched = [*self._bits, *(each for each in masks if len(each) == 1)]
-        self._of_hit = [self._bits.get(each, 0) | masks.get(each, 0) for each in searched]
-        self._scan = _scanner(searched)
-        self._known: dict[int, tuple[int, list[Expression]]] = {}
+        self._search_for({chain: list(chain) for chain in self._chains})
+        self._seen: dict[int, int] = {}  # how often which clauses were found together
         self._matches: dict[Expression, Callable[[bytes], re.Match[bytes] | None]] = {}
-        self._spent = 0.0
+        self._spent = 0
+        self._steps = [
+            (_MOST_SPENT, self._take_whole_chains),
+            (_FEW_SPENT, self._take_rare_clauses),
+        ]
+
+    def _search_for(self, asked: dict[Expression, list[tuple[Word, ...]]]) -> None:
+        """Search for those clauses of each chain that are `asked`, and for all that is no chain."""
+        bits, masks = self._bits, self._masks
+        self._asked = {
+            chain: reduce(or_, (bits[clause,] for clause in some)) for chain, some in asked.items()
+        }
+        sought = dict.fromkeys((clause,) for some in asked.values() for clause in some)
+        searched = {each: bits[each] | masks.get(each, 0) for each in sought}
+        for each, mask in masks.items():
+            if len(each) == 1:
+                searched.setdefault(each, mask)
+        self._scan, self._of_hit = _scanner(list(searched)), list(searched.values())
+        self._known: dict[int, tuple[int, list[Expression]]] = {}
 
     def __call__(self, data: bytes, start: int) -> Iterator[Place]:
-        if self._spent > _MOST_SPENT:
-            self._take_whole_chains()
+        if self._steps and self._spent > self._steps[-1][0]:
+            self._spent = 0
+            with suppress(Exception):  # else it goes on as it was
+                self._steps.pop()[1]()
         lines = _lines_of_hits(data, start, self._scan(data, start), self._of_hit)
         return self._settled(data, lines) if self._chains else lines
 
+    def _take_rare_clauses(self) -> None:
+        often = {
+            clause: sum(count for mask, count in self._seen.items() if mask & bit)
+            for (clause,), bit in self._bits.items()
+        }
+        self._search_for({chain: [min(chain, key=often.__getitem__)] for chain in self._chains})
+
     def _take_whole_chains(self) -> None:
-        try:
-            self._scan = _scanner(list(self._masks))
-        except Exception:  # it goes on as it was
-            self._spent = -math.inf
-            return
-        self._of_hit, self._chains, self._spent = list(self._masks.values()), [], 0
-        self._known.clear()
+        self._scan = _scanner(list(self._masks))
+        self._of_hit, self._chains = list(self._masks.values()), []
 
     def _settled(self, data: bytes, lines: Iterator[Place]) -> Iterator[Place]:
         """Those of `lines` that have whole chains, where they have clauses of some."""
-        own, known = (1 << self._shift) - 1, self._known
+        own, known, seen = (1 << self._shift) - 1, self._known, self._seen
         for begin, end, mask in lines:
             if mask > own:
                 self._spent += 1
+                seen[mask] = seen.get(mask, 0) + 1
                 mask, chains = known.get(mask) or self._complete(mask)
                 for chain in chains:
                     if self._has(chain, data[begin:end]):
@@ -313,12 +337,11 @@ class _Quick:
             yield begin, end, mask
 
     def _complete(self, mask: int) -> tuple[int, list[Expression]]:
-        """The rules in `mask` that need no chain, and the chains of which it has all clauses."""
-        chains = [
-            chain for chain in self._chains if all(mask & self._bits[words,] for words in chain)
-        ]
+        """The rules in `mask` that need no chain, and the chains of which it has what is asked for."""
+        chains = [chain for chain, asked in self._asked.items() if mask & asked == asked]
         if len(self._known) >= _MOST_SHARES:
             self._known.clear()
+            self._seen.clear()
         found = self._known[mask] = mask & (1 << self._shift) - 1, chains
         return found
 

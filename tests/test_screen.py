@@ -18,7 +18,7 @@ from common.options import JailConf
 from server.filter import LESSONS, Filter
 from server.literals import Literal, required
 from server.records import LogBlock, Position
-from server.screen import LONG_BLOCK, JointScreen, Screen, is_plain
+from server.screen import _FEW_SPENT, _MOST_SPENT, LONG_BLOCK, JointScreen, Screen, is_plain
 from tests.filters import LOGS, conf_of, own_samples
 from tests.support import ROOT
 from tests.test_captured_logs import CAPTURED
@@ -329,7 +329,17 @@ def test_what_stands_one_behind_the_other_is_found_however_long_the_log():
     screen, plain = Screen(needed), Screen(needed, is_quick=False)
 
     assert found(plain, some) == wanted
-    for data in (some + b"x\n" * LONG_BLOCK, some + b"left\n" * 40_000, some):
+    seldom, often = b"left\n" * _FEW_SPENT, b"angry\n" * _MOST_SPENT
+    for more in (b"x\n" * LONG_BLOCK, seldom, b"", often, b"", often):
+        assert found(screen, some + more) == wanted
+
+
+def test_of_a_chain_the_clause_that_is_rare_is_searched_for_in_the_end():
+    screen = Screen([chain(["left"], ["angry"]), chain(["angry"], ["angry"])])
+    data = b"left\nleft, angry\n" * LONG_BLOCK + b"angry, angry\nangry\n"
+    wanted = [(b"left, angry", (0,))] * LONG_BLOCK + [(b"angry, angry", (1,))]
+
+    for _ in range(3):
         assert found(screen, data) == wanted
 
 
@@ -354,7 +364,7 @@ def test_a_line_by_itself_has_no_rule_whose_words_it_lacks():
 def test_short_blocks_do_without_hyperscan():
     code = (
         "import sys\n"
-        "from server.screen import Screen, LONG_BLOCK\n"
+        "from server.screen import _FEW_SPENT, _MOST_SPENT, Screen, LONG_BLOCK\n"
         "from server.literals import Literal\n"
         "screen = Screen([frozenset({(frozenset({Literal('fail')}),)})])\n"
         "list(screen.places(b'fail' * 10))\n"
