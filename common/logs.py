@@ -11,9 +11,10 @@ import logging.handlers
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from common.errors import CommandError
 from common.tags import split_name
@@ -39,6 +40,9 @@ _LEVELS = {
 }
 # The four numbers of 0.7; larger ones are the levels of Python's logging.
 _OLD_LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO, 4: logging.DEBUG}
+# The name of a logger, a level, and lines.
+Passage = tuple[str, int, Sequence[str]]
+Passages = Sequence[Passage]
 _SYSLOG_SOCKETS = ("/dev/log", "/var/run/syslog", "/var/run/log")
 _PADDED = "%(name)-24s[%(process)d]: %(levelname)-7s %(message)s"
 _PLAIN = "%(name)s[%(process)d]: %(levelname)s %(message)s"
@@ -73,33 +77,60 @@ class _Formatter(logging.Formatter):
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes many lines at once, the second and those that follow at a tenth of the first's cost."""
+    """Writes many lines at once, the second and those that follow at a tenth of the first's cost.
+
+    No thread waits for another that is writing: that one writes its lines, too.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._waiting: deque[tuple[float, Passages]] = deque()
 
     def prepare(self) -> None:
         """Have the stream ready."""
 
-    def say(self, passages: Sequence[tuple[str, int, Sequence[str]]]) -> None:
+    def say(self, passages: Passages) -> None:
         """As if each line of `passages` were logged by itself; they bear the same moment."""
-        now = time.time()
-        record = logging.LogRecord("", logging.INFO, "", 0, "", None, None)
-        prefixes: dict[tuple[str, int], str] = {}
+        self._waiting.append((time.time(), passages))
+        self._write_if_free()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write()
+        super().emit(record)
+
+    def release(self) -> None:
+        super().release()
+        self._write_if_free()
+
+    def _write_if_free(self) -> None:
+        # Looked at again behind each release: who finds the lock taken goes away.
+        while self._waiting and self.lock and self.lock.acquire(blocking=False):
+            try:
+                self._write()
+            finally:
+                self.lock.release()
+
+    def _write(self) -> None:
+        """Write what waits; the lock is held."""
         whole: list[str] = []
-        self.acquire()
+        prefixes: dict[tuple[float, str, int], str] = {}
+        record = logging.LogRecord("", logging.INFO, "", 0, "", None, None)
         try:
-            self.prepare()
-            for name, level, texts in passages:
-                prefix = prefixes.get((name, level))
-                if prefix is None:
-                    record = logging.LogRecord(name, level, "", 0, "", None, None)
-                    record.created, record.msecs = now, now % 1 * 1000 // 1
-                    prefix = prefixes[name, level] = self.format(record)
-                whole += prefix, f"\n{prefix}".join(texts), "\n"
-            self.stream.write("".join(whole))
-            self.flush()
+            while self._waiting:
+                now, passages = self._waiting.popleft()
+                for name, level, texts in passages:
+                    prefix = prefixes.get((now, name, level))
+                    if prefix is None:
+                        record = logging.LogRecord(name, level, "", 0, "", None, None)
+                        record.created, record.msecs = now, now % 1 * 1000 // 1
+                        prefix = prefixes[now, name, level] = self.format(record)
+                    whole += prefix, f"\n{prefix}".join(texts), "\n"
+            if whole:
+                self.prepare()
+                self.stream.write("".join(whole))
+                self.stream.flush()
         except Exception:
             self.handleError(record)
-        finally:
-            self.release()
 
     @property
     def is_text_last(self) -> bool:
@@ -136,15 +167,14 @@ class _Syslog(logging.handlers.SysLogHandler):
     }
 
 
-def say(passages: Iterable[tuple[str, int, Sequence[str]]]) -> None:
+def say(passages: Iterable[Passage]) -> None:
     """Log `passages`, each a name, a level and texts, as `logging.getLogger(name).log(level, text)` would."""
     passages = [
         one for one in passages if one[2] and logging.getLogger(one[0]).isEnabledFor(one[1])
     ]
     handlers = logging.getLogger("fail2ban").handlers
     only = handlers[0] if len(handlers) == 1 else None
-    is_one = len(passages) == 1 and len(passages[0][2]) == 1
-    if passages and not is_one and isinstance(only, _Lines) and only.is_text_last:
+    if passages and isinstance(only, _Lines) and only.is_text_last:
         only.say(passages)
         return
     for name, level, texts in passages:

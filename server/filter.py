@@ -211,6 +211,23 @@ class Filter:
         places = _places(screen, block, begin)
         return found + self._rules.failures(self._read(block, begin, places, now))
 
+    def passes_over(self, block: LogBlock) -> bool:
+        """Whether one search for all has told that no line of `block` is worth a look."""
+        if block.found is None or self._lessons.get(block.path, LESSONS):
+            return False
+        _, quick, aside, _ = self._screens
+        return aside is None and quick is not None and block.found.places_of(quick) == []
+
+    def pass_over(self, blocks: Sequence[LogBlock], now: float) -> None:
+        """Take note of the last date in `blocks`; nothing else in them matters."""
+        dated: set[str] = set()
+        for block in reversed(() if self.dates.takes_now else blocks):
+            if block.path not in dated:
+                moment = self._last_date(block.data, 0, len(block.data), now)
+                if moment is not None:
+                    self._last_dates[block.path] = moment
+                    dated.add(block.path)
+
     def _lessons_of(self, data: bytes, offset: int) -> Iterator[Candidate]:
         """Every line of `data`, for those failregexes that may match it.
 

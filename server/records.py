@@ -36,7 +36,7 @@ class LogBlock:
     only tells that position.  What `is_known` was read by an earlier run, and counted; it is there
     for what one has to remember of it.  `older` is how far the file has been read that stood at the
     path before that of `end`, as long as a service may go on writing to it.  `found` is what one search
-    for all jails that read the file has found in it; `is_quiet` says that this is nothing for the
+    for all jails that read the file has found in it; `can_wait` says that this is little for the
     jail, and that more is to come at once.
     """
 
@@ -47,7 +47,7 @@ class LogBlock:
     is_known: bool = False
     older: Position | None = None
     found: Any = None  # a server.screen.Found
-    is_quiet: bool = False
+    can_wait: bool = False
 
 
 def older_of(path: str) -> str:

@@ -30,10 +30,12 @@ P = ParamSpec("P")
 T = TypeVar("T", "Source | None", "list[Source]")
 
 BLOCK = 1 << 20  # a block is never longer
+_END = 1 << 12  # so many bytes at its end have, as a rule, a line's end among them
 FAR = 16 << 20  # who has more than this to read is catching up
 LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
+_LITTLE = 16  # lines of a block that a jail need not be woken for while it catches up
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
 _BLANK = b"blank"  # begins what stands in a position for the first line where there is none
@@ -154,6 +156,14 @@ class Source:
             raise Overwritten
         return data
 
+    def room(self, begin: int) -> int:
+        """How much of a full block from `begin` on is whole lines, if it ends like most do.
+
+        To cut it off later would copy all the rest.
+        """
+        end = os.pread(self._fd, _END, begin + BLOCK - _END).rfind(b"\n") + 1
+        return BLOCK - _END + end if end else BLOCK
+
     def bytes_at(self, offset: int, length: int) -> bytes:
         return os.pread(self._fd, length, offset)
 
@@ -264,10 +274,11 @@ class Inbox:
             log.exception("[%s] failed to find where to begin in %s", self.jail, source.path)
             return offset
 
-    def has_nothing_in(self, found: Found) -> bool:
-        """Whether a search for this jail's screen, too, says that no line is worth it."""
+    def has_little_in(self, found: Found) -> bool:
+        """Whether a search for this jail's screen, too, says that few lines are worth it."""
         screen = self.find_screen()
-        return screen is not None and found.places_of(screen) == []
+        places = None if screen is None else found.places_of(screen)
+        return places is not None and len(places) <= _LITTLE
 
     def offer(self, block: LogBlock) -> bool:
         try:

@@ -305,6 +305,8 @@ class Tail:
         for jail, cursor in generation.cursors.items():
             member, position = self._members[jail], generation.source.position(cursor.offset)
             member.reminder = 0
+            if cursor.is_moved:  # what waits for more is done now
+                member.inbox.offer(LogBlock(self.path, b"", position, position))
             if generation is self._current:
                 member.resume = position
             else:
@@ -585,11 +587,14 @@ class Tail:
                 cursor.search_anew()
         if at + searched >= source.size:
             return Piece(mark)
-        data = source.read(at, mark, skip=searched)
+        is_long = searched or cursors[0].is_inside
+        is_full = source.size - at - searched >= BLOCK
+        limit = source.room(at) if is_full and not is_long else BLOCK
+        data = source.read(at, mark, limit, searched)
         self.reads += 1
-        is_more = len(data) == BLOCK
+        is_more = is_full and len(data) == limit
         length = whole_lines(data)
-        if searched or cursors[0].is_inside or (is_more and not length):
+        if is_long or (is_more and not length):
             return self._piece_of_long(generation, at, cursors, searched, data)
         if length < len(data):
             data = data[:length]
@@ -645,8 +650,8 @@ class Tail:
         place, end = self._end(jail, generation, offset)
         older = self._older_position(jail, place, generation, offset)
         inbox = self._members[jail].inbox
-        is_quiet = piece.is_more and found is not None and inbox.has_nothing_in(found)
-        block = LogBlock(self.path, piece.data, start, end, False, older, found, is_quiet)
+        can_wait = piece.is_more and found is not None and inbox.has_little_in(found)
+        block = LogBlock(self.path, piece.data, start, end, False, older, found, can_wait)
         if not inbox.offer(block):
             return False
         cursor.offset, cursor.mark = offset, piece.mark

@@ -66,8 +66,8 @@ from server.store import Store
 log = logging.getLogger("fail2ban.jail")
 
 _MOST_SAID = 200  # what is told of at once: so many lines of our own log, or orders
-_BLOCKS_WAITING = 4  # blocks a jail may be behind before its reading pauses
-_MOST_QUIET = 4  # blocks in which nothing is found that a jail gets at a time
+_BLOCKS_WAITING = 4  # deliveries a jail may be behind before its reading pauses
+_MOST_HELD = 8  # blocks of one delivery, of which all but the last hold little
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
 _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
 _MANY = 1000  # bans of an earlier run that are worth to be foreseen
@@ -122,8 +122,8 @@ class Worker:
         self._actor: Actor | None = None
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Written by the reader's thread: blocks that are handed on with the next one.
-        self._quiet: list[LogBlock | JournalBlock] = []
-        # Each written by one thread only: how many blocks came, how many were done.
+        self._held: list[LogBlock | JournalBlock] = []
+        # Each written by one thread only: how many deliveries came, how many were done.
         self._blocks_in = 0
         self._blocks_out = 0
         self._is_paused = False
@@ -224,14 +224,13 @@ class Worker:
         if self._blocks_in - self._blocks_out >= _BLOCKS_WAITING:
             self._is_paused = True
             return False
-        self._quiet.append(block)
-        is_quiet = isinstance(block, LogBlock) and block.is_quiet
-        if is_quiet and len(self._quiet) < _MOST_QUIET:
-            return True  # to wake the jail costs ten times as much as such a block
-        blocks, self._quiet = self._quiet, []
-        for each in blocks:
-            self._blocks_in += 1
-            self._inbox.put(each)
+        self._held.append(block)
+        can_wait = isinstance(block, LogBlock) and block.can_wait
+        if can_wait and len(self._held) < _MOST_HELD:
+            return True  # to wake the jail costs more than such a block
+        blocks, self._held = self._held, []
+        self._blocks_in += 1
+        self._inbox.put(blocks)
         return True
 
     # -- in the jail's own thread ------------------------------------------------------------------
@@ -252,8 +251,11 @@ class Worker:
             except _Ended:
                 is_going = False
             except Exception as error:
-                self.problem = f"{type(error).__name__}: {error}"
-                log.exception("[%s] failed in an unforeseen way", self._jail.conf.name)
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        self.problem = f"{type(error).__name__}: {error}"
+        log.exception("[%s] failed in an unforeseen way", self._jail.conf.name)
 
     def _patience(self) -> float:
         """How long there is nothing to do by itself, in seconds."""
@@ -302,7 +304,7 @@ class Worker:
                 answer.set_exception(error)
         else:
             try:
-                self._on_block(item)
+                self._on_blocks(item)
             finally:
                 self._blocks_out += 1
                 # Were it set just now, after our look, the blocks still waiting would look again.
@@ -312,6 +314,28 @@ class Worker:
                     self._world.journal.wake(self._jail.conf.name)
         self._on_time()
 
+    def _on_blocks(self, blocks: Sequence[LogBlock | JournalBlock]) -> None:
+        passed: list[LogBlock] = []
+        for block in blocks:
+            if isinstance(block, LogBlock) and self._filter.passes_over(block):
+                passed.append(block)
+                continue
+            self._pass_over(passed)
+            passed = []
+            try:
+                self._on_block(block)
+            except Exception as error:  # one block's fault must not cost the next one
+                self._complain(error)
+        self._pass_over(passed)
+        self._save(is_patient=True)
+
+    def _pass_over(self, blocks: Sequence[LogBlock]) -> None:
+        """Nothing in `blocks` is worth a look, but where they end, and when."""
+        self._filter.pass_over(blocks, self._world.clock())
+        for block in blocks:
+            self._is_dense = False
+            self._get_to_end(block)
+
     def _on_block(self, block: LogBlock | JournalBlock) -> None:
         now = self._world.clock()
         for piece in self._pieces_of(block):
@@ -320,6 +344,9 @@ class Worker:
                 self._tell_of(failures)
             if isinstance(piece, LogBlock):
                 self._is_dense = len(failures) * _DENSE > len(piece.data)
+        self._get_to_end(block)
+
+    def _get_to_end(self, block: LogBlock | JournalBlock) -> None:
         if block.is_known:
             return
         if isinstance(block, LogBlock):
@@ -330,7 +357,6 @@ class Worker:
                 self._positions[before] = self._unsaved[before] = block.older
         else:
             self._positions[block.source] = self._unsaved[block.source] = block.cursor
-        self._save(is_patient=True)
 
     def _pieces_of(self, block: LogBlock | JournalBlock) -> Iterator[LogBlock | JournalBlock]:
         """`block`, or parts of it where so many lines fail that their records would fill the memory."""
@@ -522,9 +548,8 @@ class Worker:
                 if item[1] is not None:
                     item[1].set_exception(CommandError(f"the jail {conf.name} is ending"))
             else:
-                self._on_block(item)
-        for block in self._quiet:
-            self._on_block(block)
+                self._on_blocks(item)
+        self._on_blocks(self._held)
         self._save()
         if self._actor is not None:
             self._actor.stop()

@@ -3,6 +3,7 @@ import logging
 import os
 import re
 import socket
+import threading
 
 import pytest
 
@@ -17,6 +18,19 @@ def log():
     log.set_level("INFO")
     yield log
     log.set_target("STDERR")
+
+
+@pytest.fixture
+def only_log(log, monkeypatch):
+    """Nobody else listens, as in a server; pytest does in a test."""
+
+    def set_target(target):
+        log.set_target(target)
+        ours = logging.getLogger("fail2ban")
+        monkeypatch.setattr(ours, "handlers", ours.handlers[-1:])
+        return ours.handlers[0]
+
+    return set_target
 
 
 def say(text="[ssh] Ban 192.0.2.1", level=25):
@@ -128,18 +142,18 @@ def test_a_directory_is_no_log(log, tmp_path):
         log.set_target(str(tmp_path))
 
 
-def test_many_lines_at_once_read_as_each_by_itself_and_keep_their_order(log, tmp_path):
+def test_many_lines_at_once_read_as_each_by_itself_and_keep_their_order(only_log, tmp_path):
     lines = [
         ("fail2ban.filter", 20, "Found"),
         ("fail2ban.actions", 25, "Ban"),
         ("fail2ban.filter", 10, "x"),
         ("fail2ban.filter", 20, "Found %s"),
     ]
-    log.set_target(str(tmp_path / "log"))
+    only_log(str(tmp_path / "log"))
 
     logs.say([(name, level, [text]) for name, level, text in lines])
     for name, level, text in lines:
-        logs.say([(name, level, [text])])
+        logging.getLogger(name).log(level, text)
 
     written = (tmp_path / "log").read_text().splitlines()
     plain = [line[24:] for line in written]
@@ -147,8 +161,8 @@ def test_many_lines_at_once_read_as_each_by_itself_and_keep_their_order(log, tmp
     assert ["Found", "Ban", "Found %s"] == [line.partition(": ")[2][8:] for line in plain[:3]]
 
 
-def test_a_passage_of_many_lines_reads_as_each_by_itself(log, tmp_path):
-    log.set_target(str(tmp_path / "log"))
+def test_a_passage_of_many_lines_reads_as_each_by_itself(only_log, tmp_path):
+    only_log(str(tmp_path / "log"))
 
     logs.say([("fail2ban.filter", 20, ["Found one", "Found two"]), ("fail2ban.filter", 10, ["x"])])
     logs.say([("fail2ban.filter", 20, [])])
@@ -156,3 +170,51 @@ def test_a_passage_of_many_lines_reads_as_each_by_itself(log, tmp_path):
     written = (tmp_path / "log").read_text().splitlines()
     assert ["Found one", "Found two"] == [line.partition(": ")[2][8:] for line in written]
     assert written[0].removesuffix("one") == written[1].removesuffix("two")
+
+
+def test_who_writes_while_another_does_need_not_wait_and_nothing_is_lost(only_log, tmp_path):
+    handler = only_log(str(tmp_path / "log"))
+
+    handler.acquire()
+    thread = threading.Thread(target=logs.say, args=([("fail2ban.filter", 20, ["Found one"])],))
+    thread.start()
+    thread.join()  # would never end, did it wait
+    assert "" == (tmp_path / "log").read_text()
+    handler.emit(logging.LogRecord("fail2ban.jail", 20, "", 0, "Jail started", None, None))
+    thread = threading.Thread(target=logs.say, args=([("fail2ban.filter", 20, ["Found two"])],))
+    thread.start()
+    thread.join()
+    handler.release()
+
+    written = (tmp_path / "log").read_text().splitlines()
+    assert ["Found one", "Jail started", "Found two"] == [
+        line.partition(": ")[2][8:] for line in written
+    ]
+
+
+def test_many_threads_lose_no_line_and_break_none(only_log, tmp_path):
+    only_log(str(tmp_path / "log"))
+
+    def talk(name):
+        for number in range(300):
+            if number % 3:
+                logs.say([("fail2ban.filter", 20, [f"{name} {number}", f"{name} {number} more"])])
+            else:
+                say(f"{name} {number}")
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    said = [
+        line.partition(": ")[2][8:].split() for line in (tmp_path / "log").read_text().splitlines()
+    ]
+    for name in "abcdefgh":
+        own = [(int(number), *more) for one, number, *more in said if one == name]
+        assert own == [
+            each
+            for number in range(300)
+            for each in ([(number,), (number, "more")] if number % 3 else [(number,)])
+        ]

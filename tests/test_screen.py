@@ -147,6 +147,31 @@ def test_the_date_may_stand_in_an_earlier_block(between):
     assert screened == plain
 
 
+@pytest.mark.parametrize("between", [[b"fine\n"], [b"", b"2026-02-30 11:59:59 fine\n"]])
+def test_of_blocks_that_are_passed_over_the_last_date_is_known(between):
+    """They are passed over only where one search for all has found nothing in them."""
+    filter = Filter(JailConf(name="test", failregex=("failed from <HOST>$",)))
+    others = Filter(JailConf(name="other", failregex=("refused <HOST>$",)))
+    joint = JointScreen([filter.quick_screen, others.quick_screen])
+
+    def block(data):
+        at = Position(1, 2, 0)
+        return LogBlock("log", data, at, at, found=joint.found(data))
+
+    first = block(b"2026-11-23 11:59:00 fine\n")
+    assert not filter.passes_over(first)  # while it learns how dates are written
+    filter.failures(replace(first, data=b"x\n" * LESSONS), NOW)
+    blocks = [first, block(b"2026-11-23 11:59:30 fine\n"), *map(block, between)]
+    assert all(map(filter.passes_over, blocks))
+    last = block(b"failed from 192.0.2.1\n")
+    assert not filter.passes_over(last)
+    assert not filter.passes_over(replace(first, found=None))
+
+    filter.pass_over(blocks, NOW)
+
+    assert [NOW - 30] == [failure.when for failure in filter.failures(last, NOW)]
+
+
 def test_a_date_may_be_cut_out_of_the_midst_of_a_literal():
     conf = JailConf(
         name="test",

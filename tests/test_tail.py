@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -1364,7 +1365,7 @@ def test_a_jail_that_is_far_behind_holds_up_nobody(tmp_path):
 def test_who_is_behind_gets_what_was_found_for_the_others(tmp_path):
     log, words = tmp_path / "log", ("fail", "bad")
     noise = b"a line of the log\n" * (3 * BLOCK // 18)
-    log.write_bytes(b"fail\n" + noise + b"bad\n" + noise + b"fail and bad\n" + noise)
+    log.write_bytes(b"fail\n" + noise + b"bad\n" * 20 + noise + b"fail and bad\n" + noise)
     quick, slow = (Jail(name) for name in ("quick", "slow"))
     for jail, word in zip((quick, slow), words, strict=True):
         jail.inbox.find_screen = partial(screen_of, word)
@@ -1381,9 +1382,29 @@ def test_who_is_behind_gets_what_was_found_for_the_others(tmp_path):
         assert jail.text == log.read_bytes()
         places = [block.found.places_of(screen_of(word)) for block in jail.blocks]
         assert places == [list(screen_of(word).places(block.data)) for block in jail.blocks]
-        quiet = [not found for found in places[:-1]] + [False]
-        assert quiet == [block.is_quiet for block in jail.blocks]
-        assert True in quiet
+        patient = [len(found) <= 16 for found in places[:-1]] + [False]
+        assert patient == [block.can_wait for block in jail.blocks]
+        assert True in patient
+    assert False in [block.can_wait for block in slow.blocks[:-1]]
+
+
+def test_what_waits_for_more_is_handed_over_when_no_more_can_be_read(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    log.write_bytes(b"a line of the log\n" * (3 * BLOCK // 18))
+    jails = [Jail(name) for name in ("one", "other")]
+    for jail in jails:
+        jail.inbox.find_screen = partial(screen_of, jail.name)
+    tail = follow(log, *jails)
+    tail.check(0)
+    assert tail.read(0)
+
+    monkeypatch.setattr(Source, "read", Mock(side_effect=OSError(errno.EIO, "broken")))
+    tail.read(0)
+
+    for jail in jails:
+        assert [True, False] == [block.can_wait for block in jail.blocks]
+        assert b"" == jail.blocks[1].data
+        assert jail.blocks[0].end == jail.blocks[1].start == jail.blocks[1].end
 
 
 def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
