@@ -3,7 +3,7 @@
 
 In front stand moment, offset, the number of its kind, and where its lines begin; then come the texts as
 UTF-8: what the regex named, and the lines.  What many failures share (file, failregex, the names of
-fields) is their kind.
+fields) is their kind; a field that holds no more than the host is but a name there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _BODY = _HEAD.size
 NUMBER = slice(_KIND_AT, _LINES_AT)  # where the number of the kind stands
 _BETWEEN = "\0"
 
-# Path, rule, is_name, attempts, names of fields; without these, fields and lines are JSON.
+# Path, rule, is_name, attempts, names of fields; without these, fields and lines are JSON.  Before
+# the name of the field that is the host there is `_OWN`, and it is left out.
+_OWN = "="
 Kind = tuple[str, int, bool, int, tuple[str, ...] | None]
 
 _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
@@ -37,18 +39,29 @@ class Packer:
     def __init__(self) -> None:
         self.kinds: list[Kind] = []
         self._numbers: dict[Kind, int] = {}
+        # The same for kinds as they are met: with the names of all fields, and of that which is the host.
+        self._met: dict[tuple[str, int, bool, int, tuple[str, ...], str], int] = {}
 
     def clear(self) -> None:
         """Forget the kinds: nothing that was packed is needed any longer."""
-        self.kinds, self._numbers = [], {}
+        self.kinds, self._numbers, self._met = [], {}, {}
 
     def pack(self, failure: Failure) -> bytes:
         """`failure`, all but its host."""
-        _, when, lines, is_name, attempts, fields, path, offset, rule = failure
+        host, when, lines, is_name, attempts, fields, path, offset, rule = failure
+        get, names = fields.get, tuple(fields)
+        own = "ip4" if get("ip4") == host else "ip6" if get("ip6") == host else ""
         try:
-            number = self._numbers[path, rule, is_name, attempts, tuple(fields)]
+            number = self._met[path, rule, is_name, attempts, names, own]
         except KeyError:
-            number = self.number((path, rule, is_name, attempts, tuple(fields)))
+            if any(name[:1] == _OWN for name in names):
+                return self._pack_odd(failure)
+            shown = tuple(_OWN + name if own and name == own else name for name in names)
+            number = self.number((path, rule, is_name, attempts, shown))
+            self._met[path, rule, is_name, attempts, names, own] = number
+        if own:
+            fields = {**fields}
+            del fields[own]
         try:
             named = _BETWEEN.join(fields.values())
         except TypeError:  # some are several texts, as the users of a conversation
@@ -93,10 +106,12 @@ def unpacked(kind: Kind, host: str, packed: bytes) -> Failure:
         fields = {name: _tuples(value) for name, value in json.loads(named).items()}
         lines = tuple(map(str, json.loads(told))) if told else ()
     else:
-        fields = dict(zip(names or ("",), _text(named).split(_BETWEEN), strict=True))
+        others = [name for name in names if name[:1] != _OWN]
+        values = dict(zip(others or ("",), _text(named).split(_BETWEEN), strict=True))
+        fields = {
+            name.removeprefix(_OWN): host if name[:1] == _OWN else values[name] for name in names
+        }
         lines = tuple(_text(told).split(_BETWEEN)[1:])  # nothing where they were forgotten
-        if not names:
-            del fields[""]
     return Failure(host, when, lines, is_name, attempts, fields, path, offset, rule)
 
 
