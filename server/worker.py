@@ -242,6 +242,7 @@ class Worker:
                 item = self._inbox.get(timeout=self._patience())
                 self._mind_clock()
                 self._do(item)
+                del item  # whole blocks, for as long as nothing comes
             except queue.Empty:
                 self._mind_clock()
                 self._on_time()
