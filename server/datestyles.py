@@ -146,7 +146,8 @@ class Compiled(NamedTuple):
     """A style's regular expression, the group to cut out, and the groups that hold each field.
 
     `is_whole`: what is cut out is all that the style describes.  `is_telling`: what is cut out says what
-    moment is meant, and nothing else in the line does.  `items` is its parse tree.
+    moment is meant, and nothing else in the line does.  `is_lead`: it is what the line begins with;
+    `is_apart`: it has a character of no word, or an end of the line, on each side.  Both where it is sure.
     """
 
     regex: re.Pattern[str]
@@ -154,7 +155,8 @@ class Compiled(NamedTuple):
     fields: Mapping[str, tuple[int, ...]]
     is_whole: bool
     is_telling: bool
-    items: _Items
+    is_lead: bool
+    is_apart: bool
 
 
 _CLOCK = "%H:%ExM:%ExS"
@@ -306,7 +308,10 @@ def compiled(style: Style, decade: int) -> Compiled:
     items = list(_PARSER.parse(regex.pattern, regex.flags))
     inside = _groups_in(items, cut)
     is_telling = all(group in inside for groups in fields.values() for group in groups)
-    return Compiled(regex, cut, fields, not plain, is_telling, items)
+    place = next((n for n, item in enumerate(items) if _is_group(item, cut)), None)
+    is_lead = place is not None and _begins_line(items, place)
+    is_apart = is_lead or (place is not None and _stands_apart(items, place))
+    return Compiled(regex, cut, fields, not plain, is_telling, is_lead, is_apart)
 
 
 def _groups_in(parsed: Any, group: int, is_inside: bool = False) -> set[int]:
@@ -323,40 +328,33 @@ def _groups_in(parsed: Any, group: int, is_inside: bool = False) -> set[int]:
     return found
 
 
-@functools.lru_cache(maxsize=1024)
 def stands_between_words(style: Style) -> bool:
     """Whether what is cut out of a line has a character of no word, or an end of the line, on each side.
 
     True only where this is sure.  At a line's beginning such a character may be cut out as well.
     """
-    if replace(style, is_tied=False) in _DEFAULT or stands_at_begin(style):
+    if replace(style, is_tied=False) in _DEFAULT:
         return True
-    found = compiled(style, PRESENT_DECADE)
-    items, at = found.items, _place_of_cut(found)
-    if at is None:
-        return False
-    inside = list(items[at][1][3])
-    return _keeps_words_out(items[:at][::-1], inside, -1) and _keeps_words_out(
-        items[at + 1 :], inside[::-1], 1
-    )
+    return compiled(style, PRESENT_DECADE).is_apart
 
 
-@functools.lru_cache(maxsize=1024)
 def stands_at_begin(style: Style) -> bool:
     """Whether what is cut out of a line is what it begins with.  True only where this is sure."""
-    found = compiled(style, PRESENT_DECADE)
-    items, at = found.items, _place_of_cut(found)
-    if at is None:
-        return False
-    before = [*items[:at], *items[at][1][3]]
+    return compiled(style, PRESENT_DECADE).is_lead
+
+
+def _begins_line(items: _Items, place: int) -> bool:
+    before = [*items[:place], *items[place][1][3]]
     return any(_is_at_begin(op, value) for op, value in takewhile(_is_empty, before)) and all(
-        map(_is_empty, items[:at])
+        map(_is_empty, items[:place])
     )
 
 
-def _place_of_cut(found: Compiled) -> int | None:
-    """Which of its items is cut out; None where that lies deeper."""
-    return next((n for n, item in enumerate(found.items) if _is_group(item, found.cut)), None)
+def _stands_apart(items: _Items, place: int) -> bool:
+    inside = list(items[place][1][3])
+    return _keeps_words_out(items[:place][::-1], inside, -1) and _keeps_words_out(
+        items[place + 1 :], inside[::-1], 1
+    )
 
 
 def _is_empty(item: _Item) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from common.options import JailConf
 from server.aside import Aside, Kept
 from server.dates import DateDetector, DateHit
-from server.literals import Cut, Need, better, required
+from server.literals import Cut, Need, better, forget_trees, required
 from server.pattern import Pattern
 from server.records import Failure, JournalBlock, LogBlock
 from server.rules import Line, Rules
@@ -124,6 +124,7 @@ class Filter:
         rules, screen = self._rules, None
         if self._can_skip:
             screen = Screen([self.needed(rule) for rule in self.rules], self._encoding)
+            forget_trees()
         if screen is None or not screen.helps:
             return _Screens(None, None)
         if rules.has_key and rules.is_prefix_plain:

@@ -112,6 +112,11 @@ def required(
     return None if need is None else frozenset(map(_shortened, need))
 
 
+def forget_trees() -> None:
+    """Let go of what is kept to take the same regex apart again soon: half a megabyte."""
+    _taken_apart.cache_clear()
+
+
 @lru_cache(4)  # a prefregex is asked about once for each failregex
 def _taken_apart(regex: re.Pattern[str]) -> tuple[Any, dict[Cut, _Known]]:
     """The parse tree of `regex`, and room for what is known of its parts."""
