@@ -12,6 +12,7 @@ from common.options import JailConf
 from server.aside import KEPT, MOST_KINDS, MOST_OPEN, Aside
 from server.filter import LESSONS, Filter
 from server.records import LogBlock, Position
+from server.screen import JointScreen
 
 LOG = "/var/log/auth.log"
 NOW = 1_795_000_000.0
@@ -188,6 +189,24 @@ def found_in(*blocks):
         busy.append(filter._is_busy)
         start += len(data)
     return found, busy[1:]
+
+
+def test_a_block_of_nothing_but_lines_to_set_aside_is_not_passed_over():
+    filter, other = Filter(CONF), Filter(replace(CONF, failregex=("lost <HOST>",)))
+    joint = JointScreen([filter.quick_screen, other.quick_screen])
+
+    def block(data):
+        at = Position(1, 2, 0)
+        return LogBlock(LOG, data, at, at, found=joint.found(data))
+
+    filter.failures(block(b"x\n" * LESSONS), NOW)
+    helper = block(b"Nov 18 11:06:00 web d[1]: hello from 192.0.2.1\n")
+    assert [] == helper.found.places_of(filter.quick_screen)
+
+    assert not filter.passes_over(helper)
+    filter.failures(helper, NOW)
+    refusal = block(b"Nov 18 11:06:00 web d[1]: refused\n")
+    assert ["192.0.2.1"] == [failure.host for failure in filter.failures(refusal, NOW)]
 
 
 ATTACK = [f"d[{number}]: refused 192.0.2.3" for number in range(100, 120)]

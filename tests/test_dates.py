@@ -501,6 +501,8 @@ def test_a_date_that_its_line_begins_with_cuts_no_word(pattern, expected):
         (r"(%Y)(?!\w)", True),
         (r"(%Y\b)-?", True),
         (r"(%Y-?)", False),
+        (r"(%Y-)(?<!\w)at", False),
+        (r"at(?!\w)(-%Y) ", False),
         (r"(%Y(?:-%m)?)", True),
         (r"\[%Y\]", False),  # x[2020]y
         (r"{UNB}%Y", False),

@@ -345,11 +345,12 @@ def chain(*clauses):
 
 def test_what_stands_one_behind_the_other_is_found_however_long_the_log():
     needed = [chain(["left", "went"], ["angry"]), chain(["angry"], ["dog"]), *needs(["fail"])]
+    needed += needs(["dog"])  # by itself as well as in a chain
     some = b"she left\nangry, he left\nfail, and left\nhe went, angry\nangry dog, went, angry\n"
     wanted = [
         (b"fail, and left", (2,)),
         (b"he went, angry", (0,)),
-        (b"angry dog, went, angry", (0, 1)),
+        (b"angry dog, went, angry", (0, 1, 3)),
     ]
     screen, plain = Screen(needed), Screen(needed, is_quick=False)
 
@@ -366,6 +367,7 @@ def test_of_a_chain_the_clause_that_is_rare_is_searched_for_in_the_end():
 
     for _ in range(3):
         assert found(screen, data) == wanted
+    assert screen._search._quick._scan(b"left\n", 0) == []
 
 
 @settings(max_examples=100, deadline=None)

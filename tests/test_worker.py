@@ -7,10 +7,12 @@ from itertools import accumulate
 import pytest
 
 from common.options import ActionConf, JailConf, LogPath
-from server.filter import Filter
+from server.filter import LESSONS, Filter
+from server.literals import Literal
 from server.reader import LogReader
 from server.records import Ban, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
+from server.screen import JointScreen, Screen
 from server.store import Store
 from server.worker import _MOST_HELD, Worker, World, border_of
 from tests.support import BOB, EVE, at_home_in, eventually
@@ -292,6 +294,28 @@ def test_of_such_blocks_there_wait_few_and_the_last_ones_are_seen_at_the_end(pla
     ssh.store.sync()
     end = ssh.block(EVE, offset=100 * 100).end
     assert ssh.store.positions("ssh")["/log"] == end
+
+
+def test_blocks_that_are_passed_over_are_read_all_the_same(place):
+    ssh = place(max_retry=2)
+    other = Screen([frozenset({(frozenset({Literal("other")}),)})])
+    joint = JointScreen([ssh.worker._filter.quick_screen, other])
+
+    def block(data, offset):
+        at = Position(1, 2, offset)
+        return LogBlock("/log", data, at, replace(at, offset=offset + 1), found=joint.found(data))
+
+    assert ssh.worker.offer(block(b"x\n" * LESSONS, 0))
+    dated = door_line(ssh.now - 30, "all is well").encode()
+    assert ssh.worker.offer(quiet(block(dated, 1)))
+    assert ssh.worker.offer(replace(ssh.block(EVE), data=b"refused " + EVE.encode()))
+    assert (1, []) == ssh.figures()
+    (failure,) = ssh.worker.ask(lambda jail: jail.failures.of(EVE))
+    assert ssh.now - 31 <= failure.when <= ssh.now - 29
+
+    assert ssh.worker.offer(block(dated, 2))
+    ssh.close()
+    assert ssh.store.positions("ssh")["/log"].offset == 3
 
 
 def test_what_one_block_does_to_the_filter_costs_no_other_block(place):
