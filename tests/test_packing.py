@@ -59,7 +59,13 @@ def test_a_failure_takes_little_more_than_its_texts():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"ip4": EVE}, {"user": "x", "ip6": EVE}, {"=ip4": EVE, "ip4": EVE}, {"ip4": "", "": EVE}],
+    [
+        {"ip4": EVE},
+        {"ip6": "2001:db8::1"},
+        {"user": "x", "ip6": EVE},
+        {"=ip4": EVE, "ip4": EVE},
+        {"ip4": "", "": EVE},
+    ],
 )
 def test_a_field_that_is_the_host_comes_out_in_its_place(fields):
     packer, failure = Packer(), Failure(EVE, NOON, ("x",), fields=fields)
