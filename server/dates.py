@@ -31,7 +31,8 @@ _LEAD_LENGTH = 2
 _DAYS_KEPT = 500
 # So many characters behind a date at most, a default style looks at before it ends where it does.
 _LOOKED_AT = 12
-_NOT_KNOWN = "\n"  # no line begins so
+_MOST_HEADS = 64
+_NOT_KNOWN: tuple[str, ...] = ()  # no line begins so
 _hit = tuple.__new__  # of a named tuple; its own way takes three times as long
 # What stands for the style of the last date as long as there was none.
 _NO_STYLE = Style("(?!)")
@@ -94,6 +95,7 @@ class DateDetector:
         self._accustomed: _Reader
         self._last: DateHit
         self._text: str | None
+        self._known: str | tuple[str, ...]
         self._since: float
         self._until: float
         self._match: Callable[[str, int], re.Match[str] | None]
@@ -122,13 +124,15 @@ class DateDetector:
         orders = (*self._at_begin, *self._anywhere, self._accustomed)
         return (*(number.get(reader.style, -1) for reader in orders), self._place)
 
-    def head(self, now: float) -> tuple[str, DateHit | None]:
+    def head(self, now: float) -> tuple[str | tuple[str, ...], DateHit | None]:
         """What all lines begin with that have the last date in the same place, and where that is."""
         return (self._known, self._last) if self._since <= now < self._until else (_NOT_KNOWN, None)
 
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
         if line.startswith(self._known) and self._since <= now < self._until:
+            return self._last
+        if line[: self._reach] in self._heads and self._since <= now < self._until:
             return self._last
         if not self._decade_since <= now < self._decade_until:
             self._enter_decade(now)
@@ -180,11 +184,13 @@ class DateDetector:
         elif reader.is_telling and text == self._text and self._since <= now < self._until:
             if start != self._last.start:
                 self._last = _hit(DateHit, (start, end, self._last.moment))
+                self._heads.clear()
             self._place = match.start()
             if self._is_default:
                 self._know(match)
             return self._last
         self._last = _hit(DateHit, (start, end, reader.read(match, now)))
+        self._heads.clear()
         self._since, self._until = reader.since, reader.until
         self._text, self._place = text, match.start()
         if self._is_default:
@@ -200,6 +206,9 @@ class DateDetector:
         known = match.string[:end]
         is_safe = match.start() <= _LEAD_LENGTH and len(known) == end
         self._known = known if is_safe else _NOT_KNOWN
+        if is_safe and len(self._heads) < _MOST_HEADS:
+            self._heads.add(known)
+            self._reach = end
 
     def _enter_decade(self, now: float) -> None:
         """Take the years up to the end of the decade that begins, or goes on, three years ahead."""
@@ -219,6 +228,9 @@ class DateDetector:
         self._place = 0
         self._text = ""
         self._known = _NOT_KNOWN
+        # With all that was behind it lately, as far as is looked at: a log has few programs.
+        self._heads: set[str] = set()
+        self._reach = 0
         self._last = DateHit(0, 0, None)
         self._since, self._until = math.inf, -math.inf
 

@@ -432,6 +432,26 @@ def test_what_is_remembered_of_earlier_lines_changes_no_date(lines):
         assert learned.find(line, NOW) == fresh.find(line, NOW)
 
 
+def test_a_line_that_begins_with_a_line_feed_has_no_date_of_another_line():
+    detector = DateDetector("**%Y%m%d**")
+    detector.find("20191126", NOW)
+
+    assert detector.find("\n", NOW) is None
+
+
+def test_lines_of_several_programs_in_one_second_have_its_date():
+    detector = DateDetector()
+    lines = [f"Nov 23 11:5{n // 200}:00 web {'abcd'[n % 4]}[{n % 99}]: hello" for n in range(600)]
+    found = [detector.find(line, NOW) for line in lines]
+
+    assert found == [DateDetector().find(line, NOW) for line in lines]
+    assert [f"Nov 23 11:5{n}:00" for n in range(3) for _ in range(200)] == [
+        line[hit.start : hit.end] for line, hit in zip(lines, found, strict=True)
+    ]
+    assert [0.0, 60.0, 120.0] == [hit.moment - found[0].moment for hit in found[::200]]
+    assert len(detector._heads) <= 64
+
+
 def test_what_stands_outside_of_what_is_cut_out_may_change_the_moment():
     detector = DateDetector(r"\[(%d/%b %H:%M:%S)\](?: in %Y)?")
 
