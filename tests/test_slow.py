@@ -40,7 +40,7 @@ def test_the_reason_is_told(regex, reason):
 
 def test_a_date_that_may_stand_anywhere_splits_texts():
     assert [] == slow(r"^door <ADDR>$")
-    (one,) = slow(r"^door <ADDR>$", date_pattern="at%H:%M")
+    (one,) = slow(r"^door <ADDR>$", date_pattern=r"\[%H:%M\]")
 
     assert "amid its text" in one.what
 
