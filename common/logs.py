@@ -40,6 +40,7 @@ _LEVELS = {
 }
 # The four numbers of 0.7; larger ones are the levels of Python's logging.
 _OLD_LEVELS = {1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO, 4: logging.DEBUG}
+_MOST_WAITING = 100  # deliveries of some hundred lines at most
 # The name of a logger, a level, and lines.
 Passage = tuple[str, int, Sequence[str]]
 Passages = Sequence[Passage]
@@ -79,7 +80,8 @@ class _Formatter(logging.Formatter):
 class _Lines(logging.StreamHandler[TextIO]):
     """Writes many lines at once, the second and those that follow at a tenth of the first's cost.
 
-    No thread waits for another that is writing: that one writes its lines, too.
+    No thread waits for another that is writing: that one writes its lines, too.  But where much waits,
+    as behind a reader that has stopped, all do: else there would be no end to it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -92,6 +94,9 @@ class _Lines(logging.StreamHandler[TextIO]):
     def say(self, passages: Passages) -> None:
         """As if each line of `passages` were logged by itself; they bear the same moment."""
         self._waiting.append((time.time(), passages))
+        if len(self._waiting) > _MOST_WAITING:
+            self.acquire()
+            self.release()
         self._write_if_free()
 
     def emit(self, record: logging.LogRecord) -> None:

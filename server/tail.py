@@ -124,8 +124,11 @@ class Tail:
         )
 
     def remove(self, jail: str) -> None:
-        if self._members.pop(jail, None) is None:
+        if jail not in self._members:
             return
+        for generation in self._generations:
+            self._hand_held(jail, generation)
+        del self._members[jail]
         for generation in self._generations:
             self._withdraw(jail, generation)
         if not self._members:
@@ -305,8 +308,7 @@ class Tail:
         for jail, cursor in generation.cursors.items():
             member, position = self._members[jail], generation.source.position(cursor.offset)
             member.reminder = 0
-            if cursor.is_moved:  # what waits for more is done now
-                member.inbox.offer(LogBlock(self.path, b"", position, position))
+            self._hand_held(jail, generation)
             if generation is self._current:
                 member.resume = position
             else:
@@ -658,6 +660,12 @@ class Tail:
         cursor.is_moved, cursor.must_tell = True, False
         cursor.search_anew()
         return True
+
+    def _hand_held(self, jail: str, generation: Generation) -> None:
+        """No more is to come: have the jail do what waits for it, by telling it where it has got to."""
+        cursor = generation.cursors.get(jail)
+        if cursor is not None and cursor.is_moved and not cursor.is_inside:
+            self._hand(jail, generation, Piece(cursor.mark))
 
     def _remind(self, jail: str, generation: Generation) -> bool:
         """Hand out what an earlier run has read last; False if the jail refuses."""

@@ -218,3 +218,25 @@ def test_many_threads_lose_no_line_and_break_none(only_log, tmp_path):
             for number in range(300)
             for each in ([(number,), (number, "more")] if number % 3 else [(number,)])
         ]
+
+
+def test_behind_a_log_that_cannot_be_written_no_more_than_so_much_waits(only_log, tmp_path):
+    handler = only_log(str(tmp_path / "log"))
+
+    def talk():
+        for number in range(2 * logs._MOST_WAITING):
+            logs.say([("fail2ban.filter", 20, [f"Found {number}"])])
+
+    handler.acquire()
+    thread = threading.Thread(target=talk)
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive()
+    assert len(handler._waiting) == logs._MOST_WAITING + 1
+    handler.release()
+    thread.join()
+
+    written = (tmp_path / "log").read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in written] == [
+        str(number) for number in range(2 * logs._MOST_WAITING)
+    ]

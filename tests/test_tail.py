@@ -1388,7 +1388,10 @@ def test_who_is_behind_gets_what_was_found_for_the_others(tmp_path):
     assert False in [block.can_wait for block in slow.blocks[:-1]]
 
 
-def test_what_waits_for_more_is_handed_over_when_no_more_can_be_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_broken", [True, False], ids=["broken", "let go"])
+def test_what_waits_for_more_is_handed_over_when_no_more_can_be_read(
+    tmp_path, monkeypatch, is_broken
+):
     log = tmp_path / "log"
     log.write_bytes(b"a line of the log\n" * (3 * BLOCK // 18))
     jails = [Jail(name) for name in ("one", "other")]
@@ -1398,8 +1401,12 @@ def test_what_waits_for_more_is_handed_over_when_no_more_can_be_read(tmp_path, m
     tail.check(0)
     assert tail.read(0)
 
-    monkeypatch.setattr(Source, "read", Mock(side_effect=OSError(errno.EIO, "broken")))
-    tail.read(0)
+    if is_broken:
+        monkeypatch.setattr(Source, "read", Mock(side_effect=OSError(errno.EIO, "broken")))
+        tail.read(0)
+    else:
+        for jail in jails:
+            tail.remove(jail.name)
 
     for jail in jails:
         assert [True, False] == [block.can_wait for block in jail.blocks]
@@ -1425,3 +1432,20 @@ def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
     assert b"is slow\n" in slow.text
     at = screen_of("slow")
     assert [1] == [len(found) for block in slow.blocks if (found := block.found.places_of(at))]
+
+
+def test_a_rotated_file_that_breaks_does_not_take_the_position_back(tmp_path, monkeypatch):
+    log, jail = tmp_path / "log", Jail()
+    log.write_text("one\ntwo\n")
+    tail = follow(log, jail)
+    look(tail)
+    log.rename(tmp_path / "log.1")
+    log.write_text("three\n")
+    look(tail)
+    end = jail.position
+    append(tmp_path / "log.1", "late\n")
+
+    monkeypatch.setattr(Source, "read", Mock(side_effect=OSError(errno.EIO, "broken")))
+    look(tail)
+
+    assert end == jail.position
