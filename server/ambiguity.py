@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from server.automaton import BEGIN_LINE, PARSER, PLAIN, REPEATS, Automaton, TooHard
+from server.automaton import BEGIN_LINE, PLAIN, REPEATS, Automaton, TooHard
 from server.charsets import ALL, LINE_FEED, one_of
+from server.trees import PARSER, tree_of
 
 # So many steps are cheap: a hundredth of a second or two, however the line was made.
 CHEAP = 125_000
@@ -72,9 +72,7 @@ _HOPELESS = Work(math.inf, _FEW, _FEW)
 @lru_cache(4096)  # many jails use one filter
 def work_of(regex: re.Pattern[str], is_tied: bool) -> Work:
     """How much work `regex` can make; `is_tied`: it is tried at the start of the text alone."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parsed = PARSER.parse(regex.pattern, regex.flags)
+    parsed = tree_of(regex)
     try:
         any_text = calm = _estimate(parsed, regex.flags, is_tied, is_calm=False)
         if any_text.is_cheap:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import Any
 
 from server.charsets import ALL, LINE_FEED, set_of
+from server.trees import PARSER
 
-PARSER = import_module("re._parser")
 REPEATS = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 _SHORT = 64  # a repeat that takes no more characters than these multiplies by a constant

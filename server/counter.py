@@ -56,8 +56,6 @@ class FailureCounter:
         self._oldest = -math.inf  # no host's last failure was before
         self._newest = -math.inf  # no failure was after
         self.forgotten: list[str] = []  # hosts, at the ceiling, until somebody takes them
-        self._is_each_one = True  # as long as no failure has counted more than once
-        self._has_each_lines = True  # as long as all came with a line
         self.change(max_retry, find_time, max_hosts, max_matches)
 
     def __len__(self) -> int:
@@ -68,49 +66,49 @@ class FailureCounter:
 
     def add(self, failure: Failure) -> int:
         """Count `failure`; return how often its host has failed within the window."""
-        return self.put(failure, self._packer.pack(failure))
+        return self.put(failure.host, failure.when, self._packer.pack(failure))
 
-    def put(self, failure: Failure, packed: bytes) -> int:
-        """The same for one that the counter's packer has packed already."""
-        host, when, lines, _, attempts, _, _, _, _ = failure
-        if attempts != 1:
-            self._is_each_one = False
-        if not lines:
-            self._has_each_lines = False
-        self._size += len(packed)
-        again = self._again
+    def put(self, host: str, when: float, packed: bytes) -> int:
+        """The same for a failure that the counter's packer has packed already."""
+        again, size = self._again, self._size + len(packed)
         recent = again.pop(host, None)
         if recent is None:
             first = self._once.pop(host, None)
             if first is None:
-                if when > self._newest:
-                    self._newest = when
-                self._once[host] = packed
-                if self._size > self._max_size or len(self) > self._max_hosts:
-                    self._make_room(host)
-                return attempts
+                return self._put_first(host, when, packed)
             recent = [first]
         again[host] = recent
         recent.append(packed)
-        if when > self._newest:
+        if when >= self._newest:
             self._newest = when
         elif when < moment_of(recent[-2]):  # logs of several files may overlap
             recent.sort(key=moment_of)
             when = moment_of(recent[-1])
-        horizon, many = when - self._find_time, len(recent)
-        while moment_in(recent[0])[0] < horizon or many > self._max_retry:
-            self._size -= len(recent[0])
+        many = len(recent)
+        while moment_in(recent[0])[0] < when - self._find_time or many > self._max_retry:
+            size -= len(recent[0])
             del recent[0]
             many -= 1
         # An action is told the last lines only.  Where a failure has none, those before are wanted.
         last = many - self._max_matches - 1
-        if last >= 0 and self._has_each_lines:
+        if last >= 0 and self._packer.has_each_lines:
             long = recent[last]
             recent[last] = short = without_lines(long)
-            self._size += len(short) - len(long)
-        if self._size > self._max_size:
+            size += len(short) - len(long)
+        self._size = size
+        if size > self._max_size:
             self._make_room(host)
-        return many if self._is_each_one else sum(map(self._packer.attempts_of, recent))
+        packer = self._packer
+        return many if packer.is_each_one else sum(map(packer.attempts_of, recent))
+
+    def _put_first(self, host: str, when: float, packed: bytes) -> int:
+        if when > self._newest:
+            self._newest = when
+        self._size += len(packed)
+        self._once[host] = packed
+        if self._size > self._max_size or len(self) > self._max_hosts:
+            self._make_room(host)
+        return self._packer.attempts_of(packed)
 
     def of(self, host: str) -> tuple[Failure, ...]:
         """The failures of `host` that are counted now, oldest first."""

@@ -32,7 +32,6 @@ _DAYS_KEPT = 500
 # So many characters behind a date at most, a default style looks at before it ends where it does.
 _LOOKED_AT = 12
 _MOST_HEADS = 64
-_NOT_KNOWN: tuple[str, ...] = ()  # no line begins so
 _hit = tuple.__new__  # of a named tuple; its own way takes three times as long
 # What stands for the style of the last date as long as there was none.
 _NO_STYLE = Style("(?!)")
@@ -92,10 +91,13 @@ class DateDetector:
         self._is_default = words in ([], ["{DEFAULT}"])
         # The years that a default style takes depend on the decade; this is when it must be found anew.
         self._decade_since, self._decade_until = math.inf, -math.inf
+        # What lines began with lately, as far as is looked at, and where their dates are.
+        self._heads: dict[str, DateHit] = {}
         self._accustomed: _Reader
+        self._place: int
+        self._reach: int
         self._last: DateHit
         self._text: str | None
-        self._known: str | tuple[str, ...]
         self._since: float
         self._until: float
         self._match: Callable[[str, int], re.Match[str] | None]
@@ -124,16 +126,22 @@ class DateDetector:
         orders = (*self._at_begin, *self._anywhere, self._accustomed)
         return (*(number.get(reader.style, -1) for reader in orders), self._place)
 
-    def head(self, now: float) -> tuple[str | tuple[str, ...], DateHit | None]:
-        """What all lines begin with that have the last date in the same place, and where that is."""
-        return (self._known, self._last) if self._since <= now < self._until else (_NOT_KNOWN, None)
+    @property
+    def reach(self) -> int:
+        """So many characters of a line are looked up among the `heads`."""
+        return self._reach
+
+    def heads(self, now: float) -> Mapping[str, DateHit]:
+        """The dates of lines that begin as these, as long as it is `now`; `find` adds to them."""
+        if not self._since <= now < self._until:
+            self._heads.clear()
+        return self._heads
 
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
-        if line.startswith(self._known) and self._since <= now < self._until:
-            return self._last
-        if line[: self._reach] in self._heads and self._since <= now < self._until:
-            return self._last
+        is_known = self._since <= now < self._until
+        if is_known and (hit := self._heads.get(line[: self._reach])) is not None:
+            return hit
         if not self._decade_since <= now < self._decade_until:
             self._enter_decade(now)
         if self._place > _LEAD_LENGTH:
@@ -173,42 +181,42 @@ class DateDetector:
         return None
 
     def _remember(self, reader: _Reader, match: re.Match[str], now: float) -> DateHit:
-        cut = reader.cut
-        start, end = match.span(cut)
+        start, end = match.span(reader.cut)
         if start < 0:
             # An optional group that is not there: nothing to cut out.
             start = end = match.start()
-        text = match[cut]
+        text, last = match[reader.cut], self._last
         if reader is not self._accustomed:
             self._accustomed, self._match = reader, reader.regex.match
-        elif reader.is_telling and text == self._text and self._since <= now < self._until:
-            if start != self._last.start:
-                self._last = _hit(DateHit, (start, end, self._last.moment))
-                self._heads.clear()
-            self._place = match.start()
-            if self._is_default:
-                self._know(match)
-            return self._last
-        self._last = _hit(DateHit, (start, end, reader.read(match, now)))
-        self._heads.clear()
-        self._since, self._until = reader.since, reader.until
-        self._text, self._place = text, match.start()
-        if self._is_default:
-            self._know(match)
-        return self._last
+            self._heads.clear()
+        elif text == self._text and self._since <= now < self._until and reader.is_telling:
+            if start != last.start:
+                last = self._last = _hit(DateHit, (start, end, last.moment))
+            self._know(match, last)
+            return last
+        last = self._last = _hit(DateHit, (start, end, reader.read(match, now)))
+        if reader.since != self._since or reader.until != self._until:
+            self._since, self._until = reader.since, reader.until
+            self._heads.clear()
+        self._text = text
+        self._know(match, last)
+        return last
 
-    def _know(self, match: re.Match[str]) -> None:
-        """What all lines begin with that have the date of `match`.
+    def _know(self, match: re.Match[str], hit: DateHit) -> None:
+        """Keep in mind where the date of `match` stood, and that lines which begin alike have the same.
 
         With as much behind it as a default style looks at, a text is read the same in any line.
         """
-        end = self._last.end + _LOOKED_AT
-        known = match.string[:end]
-        is_safe = match.start() <= _LEAD_LENGTH and len(known) == end
-        self._known = known if is_safe else _NOT_KNOWN
-        if is_safe and len(self._heads) < _MOST_HEADS:
-            self._heads.add(known)
-            self._reach = end
+        place = match.start()
+        if self._is_default and place <= _LEAD_LENGTH:
+            end = hit.end + _LOOKED_AT
+            if end != self._reach or place != self._place or len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+                self._reach = end
+            known = match.string[:end]
+            if len(known) == end:
+                self._heads[known] = hit
+        self._place = place
 
     def _enter_decade(self, now: float) -> None:
         """Take the years up to the end of the decade that begins, or goes on, three years ahead."""
@@ -227,9 +235,7 @@ class DateDetector:
         self._match = _no_match
         self._place = 0
         self._text = ""
-        self._known = _NOT_KNOWN
-        # With all that was behind it lately, as far as is looked at: a log has few programs.
-        self._heads: set[str] = set()
+        self._heads.clear()
         self._reach = 0
         self._last = DateHit(0, 0, None)
         self._since, self._until = math.inf, -math.inf

@@ -13,12 +13,12 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from server import zones
+from server.trees import PARSER, parsed, tree_of
 
 # What is built of default styles is looked for in so many characters only, from the first place that
 # may be a date (`dated`): a hostile line must not cost more.
@@ -169,11 +169,9 @@ EPOCH_OF_AUDIT = Style(r"audit\(({EPOCH})(?=:[0-9]+\))", reach=REACH)
 LONG_EPOCH_AT_BEGIN = Style("{LEPOCH}", is_tied=True)
 TAI64N = Style("{TAI64N}", reach=REACH)
 
-# The parser of `re`, which shows what a regex consists of.
-_PARSER = import_module("re._parser")
 _Item = tuple[Any, Any]
 _Items = Sequence[_Item]
-_ANY_OF_A_WORD = str(_PARSER.parse(r"\w"))
+_ANY_OF_A_WORD = str(parsed(r"\w", 0))
 _RANGES_OF_WORDS = ("[0-9]{2}", "[a-z]{2}", "[A-Z]{2}")
 
 # In the order in which they are tried.  Where two could read the same text, the first one stands.
@@ -305,7 +303,7 @@ def compiled(style: Style, decade: int) -> Compiled:
     for group, field in names.items():
         fields[field] = (*fields.get(field, ()), regex.groupindex[group])
     cut = plain or 1
-    items = list(_PARSER.parse(regex.pattern, regex.flags))
+    items = list(tree_of(regex))
     inside = _groups_in(items, cut)
     is_telling = all(group in inside for groups in fields.values() for group in groups)
     place = next((n for n, item in enumerate(items) if _is_group(item, cut)), None)
@@ -322,7 +320,7 @@ def _groups_in(parsed: Any, group: int, is_inside: bool = False) -> set[int]:
         if is_inside and number is not None:
             found.add(number)
         is_inside = is_inside or number == group
-    if isinstance(parsed, list | tuple | _PARSER.SubPattern):
+    if isinstance(parsed, list | tuple | PARSER.SubPattern):
         for each in parsed:
             found |= _groups_in(each, group, is_inside)
     return found

@@ -10,7 +10,7 @@ import codecs
 import locale
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from common.options import JailConf
@@ -19,7 +19,7 @@ from server.dates import DateDetector, DateHit
 from server.literals import Cut, Need, better, forget_trees, required
 from server.pattern import Pattern
 from server.records import Failure, JournalBlock, LogBlock
-from server.rules import Line, Rules
+from server.rules import Rules
 from server.screen import Place, Screen, is_plain
 
 # What follows in a longer line is not looked at: no service writes that much about a login, and a
@@ -38,12 +38,13 @@ LESSONS = 100
 Candidate = tuple[int, bytes, Sequence[int] | None]
 
 _MOST_MASKS = 4096
+# So many lines of a block are cut out one by one; for more than that, all of it is decoded at once.
+_FEW_LINES = 64
 # So much is looked at before a line without a date that is read late; for each one anew.
 _FAR_ENOUGH = 16 * 1024
 # Where lines that fail are one part in so many of a block, nothing is set aside: to look for conversations
 # would cost more than to read them.  It is again, where one line in so many that are read fails.
 _BUSY, _CALM = 3, 6
-_new = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,16 @@ class _Screens(NamedTuple):
     mute: int = 0
 
 
+class _Numbers(dict[int, tuple[int, ...]]):
+    """Which rules are meant by bits: their numbers."""
+
+    def __missing__(self, mask: int) -> tuple[int, ...]:
+        if len(self) >= _MOST_MASKS:
+            self.clear()
+        self[mask] = numbers = tuple(n for n in range(mask.bit_length()) if mask >> n & 1)
+        return numbers
+
+
 class Filter:
     """The filter of one jail, and what it has to remember from line to line.
 
@@ -105,7 +116,7 @@ class Filter:
         self.remembers = conf.max_lines > 1 or self._rules.has_talks
         self._last_dates: dict[str, float] = {}
         self._lessons: dict[str, int] = {}
-        self._numbers: dict[int, tuple[int, ...]] = {}
+        self._rules_of = _Numbers()
         # Filters for which this is the same read a line in the same way.
         self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
         self._can_skip = has_screen and conf.max_lines == 1 and is_plain(self._encoding)
@@ -124,7 +135,6 @@ class Filter:
         rules, screen = self._rules, None
         if self._can_skip:
             screen = Screen([self.needed(rule) for rule in self.rules], self._encoding)
-            forget_trees()
         if screen is None or not screen.helps:
             return _Screens(None, None)
         if rules.has_key and rules.is_prefix_plain:
@@ -207,6 +217,7 @@ class Filter:
             self._lessons[path] = lessons
             taught = self._lessons_of(data[:begin], block.start.offset)
             found = self.of_candidates(path, taught, now)
+            forget_trees()
         if (aside := self._screens.aside) is not None:
             return found + self._of_talks(aside, block, begin, now)
         places = _places(screen, block, begin)
@@ -234,9 +245,9 @@ class Filter:
 
         To be asked at all costs a regex milliseconds, once; most never meet a line.
         """
-        may_match = self.screen.mask_of if self.screen is not None else None
+        may_match = self.screen.masks_in(data) if self.screen is not None else None
         for at, line, _ in _lines(data, offset):
-            yield at, line, may_match and self._rules_of(may_match(line))
+            yield at, line, may_match and self._rules_of[may_match(line)]
 
     def _of_talks(self, aside: Aside, block: LogBlock, begin: int, now: float) -> list[Failure]:
         """What failed, where lines that are no failures in themselves are read only if need be."""
@@ -260,7 +271,7 @@ class Filter:
                     self._read_all()
             return found
         lines = list(self._read(block, begin, worthy, now))
-        tokens = list(map(aside.token_of, self._ids_of(line.begun.key for line in lines)))
+        tokens = list(map(aside.token_of, self._ids_of(begun.key for *_, begun in lines)))
         kept = aside.sort(block.path, block.start.offset + begin, block.data[begin:], tokens)
         if None in tokens or self._has_parted_ids:
             self._read_all()
@@ -270,7 +281,7 @@ class Filter:
             read = {offset + start for start, _, _ in worthy}
             kept = [one for one in kept if one.path != path or one.offset not in read]
             lines += self._of_kept(kept, block, begin, last, now)
-            lines.sort(key=lambda line: line.offset if line.path == path else -1)
+            lines.sort(key=lambda line: line[1] if line[0] == path else -1)
         return self._rules.failures(lines)
 
     def _read_all(self) -> None:
@@ -288,13 +299,13 @@ class Filter:
 
     def _of_kept(
         self, some: Iterable[Kept], block: LogBlock, begin: int, last: float | None, now: float
-    ) -> Iterator[Line]:
+    ) -> Iterator[tuple[Any, ...]]:
         """Of lines that were set aside those that the prefregex matches, to be read.
 
         If one has no date of its own, what stands before it in its block tells its time, or the `last`
         date before that.
         """
-        rules = self._rules_of(self._screens.mute)
+        rules = self._rules_of[self._screens.mute]
         for path, offset, data in some:
             line = self._decode(data[:LONGEST_LINE])
             hit = None if self.dates.takes_now else self.dates.find(line, now)
@@ -311,63 +322,86 @@ class Filter:
                 when = _lent(before, now)
             begun = self._rules.begin(text)
             if begun is not None:
-                yield Line(path, offset, line, text, cut, when, rules, begun)
-
-    def _rules_of(self, mask: int) -> tuple[int, ...]:
-        if len(self._numbers) >= _MOST_MASKS:
-            self._numbers.clear()
-        numbers = tuple(n for n in self._rules.every if mask >> n & 1)
-        self._numbers[mask] = numbers
-        return numbers
+                yield path, offset, line, text, cut, when, rules, begun
 
     # -- dates -------------------------------------------------------------------------------------
 
     def _read(
         self, block: LogBlock, begin: int, places: Iterable[Place], now: float
-    ) -> Iterator[Line]:
-        """Those lines of `block` that are worth it and that the prefregex matches, each with its date."""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Those lines of `block` that are worth it, each a `Line` with its date or a tuple like it.
+
+        Where lines are set aside, what the prefregex makes of a line is told, too, and lines that it does
+        not match are left out.
+        """
         path, data, offset = block.path, block.data, block.start.offset
         skipped = begin  # from here on dates were not looked for
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
-        decode, find, last_dates = self._decode, self.dates.find, self._last_dates
-        begin_of, rules_of, new = self._rules.beginner(), self._numbers, _new
-        head, last_hit = self.dates.head(now)
-        cut, has_aside = 0, self._screens.aside is not None
-        known = {} if block.found is None else block.found.read_by(self._way)
+        dates, last_dates, rules_of = self.dates, self._last_dates, self._rules_of
+        find, hit_of, reach = dates.find, dates.heads(now).get, dates.reach
+        has_aside = self._screens.aside is not None
+        is_busy = self._is_busy or not has_aside
+        known = None if block.found is None else block.found.read_by(self._way)
+        cut = 0
         # What `without_date` does; a call more would cost as much as it does.
-        for start, end, mask in places:
-            if start in known:
-                line, text, cut, when = known[start]
+        for start, end, mask, line in self._with_texts(data, places):
+            if known and (one := known.get(start)):
+                line, text, cut, when = one
                 last_dates[path] = when
                 skipped = end
+            elif takes_now:
+                text = line
             else:
-                stop = end if end - start <= LONGEST_LINE else start + LONGEST_LINE
-                line = text = decode(data[start:stop])
-                if not takes_now:
-                    hit = last_hit
-                    if not line.startswith(head):
-                        hit = find(line, now)
-                        head, last_hit = self.dates.head(now)
-                    if hit is not None:
-                        cut, stop, moment = hit
-                        text = line[:cut] + line[stop:] if cut else line[stop:]
-                    if hit is not None and moment is not None:
-                        when = last_dates[path] = moment if moment <= latest else now
-                        if block.found is not None:
-                            known[start] = line, text, cut, when
-                    else:
-                        self._date_before(path, data, skipped, start, now)
-                        when = self._loan(path, now)
-                    skipped = end
-            begun = begin_of(text)
-            if begun is not None:
+                hit = hit_of(line[:reach])
+                if hit is None:
+                    hit = find(line, now)
+                    reach = dates.reach
+                if hit is None:
+                    text, cut, moment = line, 0, None
+                else:
+                    cut, stop, moment = hit
+                    text = line[:cut] + line[stop:] if cut else line[stop:]
+                if moment is None:
+                    self._date_before(path, data, skipped, start, now)
+                    when = self._loan(path, now)
+                else:
+                    when = last_dates[path] = moment if moment <= latest else now
+                    if known is not None:
+                        known[start] = line, text, cut, when
+                skipped = end
+            begun = None
+            if not is_busy or (cut and has_aside):
+                begun = self._rules.begin(text)
+                if begun is None:
+                    continue
                 if cut and has_aside and begun.outer is not None:
                     first, last = begun.outer.span("mlfid")
                     self._has_parted_ids |= first < cut < last
-                some = rules_of.get(mask) or self._rules_of(mask)
-                yield new(Line, (path, offset + start, line, text, cut, when, some, begun))
+            some = rules_of[mask]
+            yield path, offset + start, line, text, cut, when, some, begun
         if not takes_now:
             self._date_before(path, data, skipped, len(data), now)
+
+    def _with_texts(
+        self, data: bytes, places: Iterable[Place]
+    ) -> Iterable[tuple[int, int, int, str]]:
+        """`places` and the lines that stand there."""
+        decode, longest, places = self._decode, LONGEST_LINE, iter(places)
+
+        def decoded(some: Iterable[Place]) -> Iterator[tuple[int, int, int, str]]:
+            return (
+                (start, end, mask, decode(data[start : min(end, start + longest)]))
+                for start, end, mask in some
+            )
+
+        few = list(islice(places, _FEW_LINES))
+        if len(few) < _FEW_LINES or not data.isascii() or b"\r" in data or b"\0" in data:
+            return decoded(chain(few, places))
+        text = data.decode("ascii")  # then there is no more to it
+        return (
+            (start, end, mask, text[start : end if end - start <= longest else start + longest])
+            for start, end, mask in chain(few, places)
+        )
 
     def _date_before(self, path: str, data: bytes, begin: int, end: int, now: float) -> None:
         """Take note of the last date in lines that were passed over."""

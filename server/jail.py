@@ -172,8 +172,8 @@ class Jail:
             if when < horizon:
                 continue
             if when > latest:
-                failure = failure._replace(when=now)
-            if forgive and forgive(host, failure.when):
+                when, failure = now, failure._replace(when=now)
+            if forgive and forgive(host, when):
                 continue
             counted = known.get(host)
             if counted is None:
@@ -192,7 +192,7 @@ class Jail:
             packed = pack(failure)
             note_host(host)
             note(packed)
-            if counter.put(failure, packed) >= most:
+            if counter.put(host, when, packed) >= most:
                 said += self._convict(host, now)
             if counter.forgotten:
                 forgotten = self._settle_forgotten()
@@ -603,7 +603,7 @@ class Jail:
         """Count `failure`, and have it saved."""
         packed = self._packer.pack(failure)
         self._changes.fail(failure.host, packed)
-        self.failures.put(failure, packed)
+        self.failures.put(failure.host, failure.when, packed)
 
     def _judge(self, host: str) -> str:
         """What stands for `host` when it is counted; empty if it is ignored."""

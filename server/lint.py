@@ -17,11 +17,12 @@ from typing import Any, cast
 from common.options import JailConf
 from server.pattern import Pattern, id_of
 from server.slow import slow_rules
+from server.trees import PARSER, tree_of
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 PREFIX = -1  # the rule of a finding in the prefregex
 
-_PARSER, _COMPILER = import_module("re._parser"), import_module("re._compiler")
+_COMPILER = import_module("re._compiler")
 _MANY = 10  # a repeat that may be longer is as good as endless
 _REAL, _VICTIM = "192.0.2.1", "203.0.113.66"
 _IDS = frozenset({"ip4", "ip6", "dns", "fid", "host"})
@@ -64,7 +65,7 @@ def findings(conf: JailConf) -> list[Finding]:
 
 
 def _of_pattern(rule: int, pattern: Pattern) -> list[Finding]:
-    parsed = _PARSER.parse(pattern.regex.pattern, pattern.regex.flags)
+    parsed = tree_of(pattern.regex)
     tree = list(parsed)
     found = [Finding(rule, *each) for each in dict.fromkeys(_of_repeats(tree))]
     is_open = not _ends(tree, "AT_BEGINNING", "AT_BEGINNING_STRING", last=False)
@@ -497,7 +498,7 @@ class _Sampler:
         for _ in range(times):
             self.write(body, field)
         if is_endless:
-            may_hold = _whole(self._state, [(_PARSER.MAX_REPEAT, value)])
+            may_hold = _whole(self._state, [(PARSER.MAX_REPEAT, value)])
             self.places.append(_Place(start, self._length, field, may_hold))
 
     def _has_host(self, items: Items) -> bool:
@@ -512,7 +513,7 @@ class _Sampler:
 def _whole(state: Any, items: Items) -> Callable[[str], object]:
     """What tells whether a text is all that these items of a regex match."""
     return cast(
-        Callable[[str], object], _COMPILER.compile(_PARSER.SubPattern(state, items)).fullmatch
+        Callable[[str], object], _COMPILER.compile(PARSER.SubPattern(state, items)).fullmatch
     )
 
 

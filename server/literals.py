@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
+
+from server import trees
+from server.trees import tree_of
 
 # Shorter ones stand in nearly every line.
 SHORTEST = 3
@@ -31,11 +32,10 @@ _MOST_OF_CLASS = 4  # characters of a class that are told apart: `[Ff]`
 _COMMON = re.compile(
     r"GET|POST|HEAD|HTTP(?:/1\.[01])?|\b(?:from|for|by|user|port|client|session)\b", re.I
 )
+_OF_WORD, _DIGIT = re.compile(r"\w"), re.compile(r"\d")
 # Letters that, where case does not matter, stand for a character beyond ASCII as well.
 _LOOK_ALIKES = frozenset("iksIKS")
 LOOK_ALIKES = "\u0130\u0131\u017f\u212a"
-
-_PARSER = import_module("re._parser")
 
 
 class Cut(Enum):
@@ -84,8 +84,9 @@ class _Part:
     need: Need | None = None
 
 
-# What is known of parts of a parse tree, by where they stand in memory and the flags there.
-_Known = dict[tuple[int, int], _Part]
+# What is known of parts of a parse tree, by what they are or where they stand, and the flags there.
+_Known = dict[tuple[Any, int], _Part]
+_MOST_KNOWN = 20_000
 _ANYTHING = _Part()
 _EMPTY = _Part(_NOTHING)
 
@@ -102,27 +103,29 @@ def required(
     The line is the one as logged; what `regex` sees of it lacks a date that stood at `cut`.
     `inner` is what its `group` holds, as somebody else will require of that.
     """
-    parsed, known = _taken_apart(regex)
     inside = {} if inner is None else {regex.groupindex[group]: inner}
-    walk = _Walk(cut, inside, known.setdefault(cut, {}))
+    tree, known = tree_of(regex), _known_with(cut)
+    if len(known) > _MOST_KNOWN:
+        known.clear()
+    known[tree, 0] = _ANYTHING  # so that it stays, and its parts where they are
+    walk = _Walk(cut, inside, known)
     try:
-        need = walk.need_of(walk.sequence(parsed, regex.flags))
+        need = walk.need_of(walk.sequence(tree, regex.flags))
     except RecursionError:  # nested too deeply for this walk, though not for `re`
         return None
     return None if need is None else frozenset(map(_shortened, need))
 
 
 def forget_trees() -> None:
-    """Let go of what is kept to take the same regex apart again soon: half a megabyte."""
-    _taken_apart.cache_clear()
+    """Let go of what is kept to look at the same regexes again soon: half a megabyte."""
+    _known_with.cache_clear()
+    trees.forget()
 
 
-@lru_cache(4)  # a prefregex is asked about once for each failregex
-def _taken_apart(regex: re.Pattern[str]) -> tuple[Any, dict[Cut, _Known]]:
-    """The parse tree of `regex`, and room for what is known of its parts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _PARSER.parse(regex.pattern, regex.flags), {}
+@lru_cache(len(Cut))
+def _known_with(cut: Cut) -> _Known:
+    """Room for what is known of parts."""
+    return {}
 
 
 def better(one: Need | None, other: Need | None) -> Need | None:
@@ -196,9 +199,11 @@ class _Walk:
         part = self._known.get((id(value), flags))
         if part is None:
             had_inside, self._has_inside = self._has_inside, False
-            part = handler(value, flags)
+            # Of branches there are large ones that many regexes have, such as that for an address.
+            same = (str(value) if op == "BRANCH" else id(value)), flags
+            part = self._known.get(same) or handler(value, flags)
             if not self._has_inside:
-                self._known[id(value), flags] = part
+                self._known[id(value), flags] = self._known[same] = part
             self._has_inside |= had_inside
         return part
 
@@ -350,18 +355,23 @@ def _fit(texts: Clause) -> Clause | None:
     """`texts` without those that contain another; None if one is too short, or they are too many."""
     if any(len(one.text) < SHORTEST for one in texts):
         return None
+    if len(texts) == 1:
+        return texts
     kept: list[Literal] = []
+    exact: list[str] = []
+    caseless: list[str] = []
     for one in sorted(texts, key=lambda one: (len(one.text), one.text, not one.is_caseless)):
-        if not any(_covers(other, one) for other in kept):
-            kept.append(one)
+        text, lower = one.text, one.text.lower()
+        if any(map(lower.__contains__, caseless)):
+            continue
+        if one.is_caseless:
+            caseless.append(lower)
+        elif any(map(text.__contains__, exact)):
+            continue
+        else:
+            exact.append(text)
+        kept.append(one)
     return frozenset(kept) if len(kept) <= _MOST_LITERALS else None
-
-
-def _covers(part: Literal, whole: Literal) -> bool:
-    """Whether `part` stands wherever `whole` does."""
-    if part.is_caseless:
-        return part.text.lower() in whole.text.lower()
-    return not whole.is_caseless and part.text in whole.text
 
 
 def _longest_piece(one: Literal) -> Literal:
@@ -392,9 +402,9 @@ def _is_of_word(character: str) -> bool:
 def _weight(text: str) -> float:
     """Letters tell lines apart, digits less so, and other characters stand in all of them."""
     rest = _COMMON.sub("", text)
-    digits = sum(map(str.isdigit, rest))
-    letters = sum(map(_is_of_word, rest)) - digits
-    others = len(rest) - letters - digits
+    others = len(_OF_WORD.sub("", rest))
+    digits = len(rest) - len(_DIGIT.sub("", rest))
+    letters = len(rest) - others - digits
     return 1.5 * letters + 0.8 * digits + 0.3 * others + len(text) / 100
 
 

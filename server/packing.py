@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from server.records import Failure
@@ -27,6 +29,11 @@ _BETWEEN = "\0"
 _OWN = "="
 Kind = tuple[str, int, bool, int, tuple[str, ...] | None]
 
+# How failures alike are packed: the number of their kind, the name of the field that is the host, what
+# picks the other fields, and how many these are.
+_Way = tuple[int, str | None, Callable[[Mapping[str, Any]], Any], int]
+_NO_WAY: _Way = (-1, None, lambda fields: "", 0)
+
 _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 _pack_head = _HEAD.pack
 _word_in = _WORD.unpack_from
@@ -37,44 +44,61 @@ class Packer:
     """Packs failures and unpacks them, as long as it knows their kinds."""
 
     def __init__(self) -> None:
-        self.kinds: list[Kind] = []
-        self._numbers: dict[Kind, int] = {}
-        # The same for kinds as they are met: with the names of all fields, and of that which is the host.
-        self._met: dict[tuple[str, int, bool, int, tuple[str, ...], str], int] = {}
+        self.clear()
 
     def clear(self) -> None:
         """Forget the kinds: nothing that was packed is needed any longer."""
-        self.kinds, self._numbers, self._met = [], {}, {}
+        self.kinds: list[Kind] = []
+        self._numbers: dict[Kind, int] = {}
+        # By path, rule, is_name, attempts and the names of all fields, as they were met last.
+        self._ways: dict[tuple[Any, ...], _Way] = {}
+        self.is_each_one = True  # as long as no failure has counted more than once …
+        self.has_each_lines = True  # … or came without a line
 
     def pack(self, failure: Failure) -> bytes:
         """`failure`, all but its host."""
         host, when, lines, is_name, attempts, fields, path, offset, rule = failure
-        get, names = fields.get, tuple(fields)
-        own = "ip4" if get("ip4") == host else "ip6" if get("ip6") == host else ""
+        key = path, rule, is_name, attempts, tuple(fields)
         try:
-            number = self._met[path, rule, is_name, attempts, names, own]
+            number, own, pick, many = self._ways[key]
         except KeyError:
-            if any(name[:1] == _OWN for name in names):
-                return self._pack_odd(failure)
-            shown = tuple(_OWN + name if own and name == own else name for name in names)
-            number = self.number((path, rule, is_name, attempts, shown))
-            self._met[path, rule, is_name, attempts, names, own] = number
-        if own:
-            fields = {**fields}
-            del fields[own]
+            number, own, pick, many = self._learn(key, failure)
+        if _own_of(fields, host) if own is None else fields[own] != host:
+            number, own, pick, many = self._learn(key, failure)
         try:
-            named = _BETWEEN.join(fields.values())
+            named = pick(fields) if many < 2 else _BETWEEN.join(pick(fields))
+            # Each line stands behind something, if only behind nothing.
+            if len(lines) == 1:
+                text, between = named + "\0" + lines[0], many or 1
+            else:
+                text, between = _BETWEEN.join((named, *lines)), (many or 1) + len(lines) - 1
+                self.has_each_lines = self.has_each_lines and bool(lines)
         except TypeError:  # some are several texts, as the users of a conversation
             return self._pack_odd(failure)
-        # Each line stands behind something, if only behind nothing.
-        text = f"{named}\0{lines[0]}" if len(lines) == 1 else _BETWEEN.join((named, *lines))
-        if text.count(_BETWEEN) >= (len(fields) or 1) + len(lines):
+        if number < 0 or text.count("\0") != between:
             return self._pack_odd(failure)
-        data = text.encode("utf-8", "surrogatepass")
-        cut = len(named) if len(data) == len(text) else len(_data(named))
-        return _pack_head(when, offset, number, _BODY + cut) + data
+        cut = len(named) if text.isascii() else len(_data(named))
+        return _pack_head(when, offset, number, _BODY + cut) + _data(text)
+
+    def _learn(self, key: tuple[Any, ...], failure: Failure) -> _Way:
+        """How to pack `failure`, and others that have `key`."""
+        self.is_each_one = self.is_each_one and failure.attempts == 1
+        if any(name[:1] == _OWN for name in failure.fields):
+            return _NO_WAY
+        way = self._ways[key] = self._way_of(failure)
+        return way
+
+    def _way_of(self, failure: Failure) -> _Way:
+        host, _, _, is_name, attempts, fields, path, _, rule = failure
+        own = _own_of(fields, host)
+        others = [name for name in fields if name != own]
+        shown = tuple(_OWN + name if name == own else name for name in fields)
+        number = self.number((path, rule, is_name, attempts, shown))
+        return number, own, itemgetter(*others) if others else _NO_WAY[2], len(others)
 
     def _pack_odd(self, failure: Failure) -> bytes:
+        """The same as JSON."""
+        self.has_each_lines = self.has_each_lines and bool(failure.lines)
         _, when, lines, is_name, attempts, fields, path, offset, rule = failure
         number = self.number((path, rule, is_name, attempts, None))
         named, told = _json(dict(fields)).encode(), _json(lines).encode()
@@ -135,6 +159,12 @@ def moment_of(packed: bytes) -> float:
     """When a packed failure was."""
     moment: float = moment_in(packed)[0]
     return moment
+
+
+def _own_of(fields: Mapping[str, Any], host: str) -> str | None:
+    """The name of the field that is the host; None where there is none."""
+    get = fields.get
+    return "ip4" if get("ip4") == host else "ip6" if get("ip6") == host else None
 
 
 def _data(text: str) -> bytes:

@@ -10,12 +10,12 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from importlib import import_module
 from typing import NamedTuple
 
 from common import address
 from common.errors import RegexError
 from server.budget import Watched
+from server.trees import parsed
 
 # Of an address's text only so much is asked that what follows it in a line is told apart; whether
 # it is one is decided afterwards.  An IPv6 address has two colons or more, and does not end in
@@ -52,7 +52,6 @@ _FLAGS = re.compile(r"\(\?([aiLmsux]+)\)")
 # In the order in which they are asked for; `host` is how it was written before there was a tag.
 _ID_GROUPS = ("fid", "ip4", "ip6", "dns", "host")
 # The parser of `re`, which shows what a regex consists of.
-_PARSER = import_module("re._parser")
 
 # A number alone is none: resolvers take it for an address.
 _NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?\Z")
@@ -242,8 +241,8 @@ def _is_tied(text: str, flags: int) -> bool:
     """Whether `text` can match nowhere but at the start."""
     if flags & re.MULTILINE:
         return False
-    parsed = list(_PARSER.parse(text, flags))
-    return bool(parsed) and str(parsed[0][0]) == "AT" and str(parsed[0][1]) == "AT_BEGINNING"
+    items = list(parsed(text, flags))
+    return bool(items) and str(items[0][0]) == "AT" and str(items[0][1]) == "AT_BEGINNING"
 
 
 def _with_scoped_flags(text: str) -> str:

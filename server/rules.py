@@ -7,27 +7,30 @@ A line comes without its date, and its moment beside it.  Knows no block, no scr
 from __future__ import annotations
 
 import re
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import import_module
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from common.address import shortest
 from common.options import JailConf
+from server.ambiguity import LONGEST
 from server.conversation import LONGEST_TEXT, Conversations, Said
+from server.joined import exclusive, joined
 from server.pattern import Id, Pattern, id_of, skipped_spans
 from server.records import Failure
+from server.trees import tree_of
 
 # Groups that steer the rules and tell nobody anything.
 _INTERNAL = frozenset({"mlfid", "nofail", "mlfgained", "mlfforget", "content"})
 # Groups that tell of more than a name for a thing; where there are none, a match is read quickly.
 _IDS = frozenset({"fid", "host", "cidr"})
 
-# The parser of `re`, which shows what a regex consists of.
-_PARSER = import_module("re._parser")
+# After so many lines of a failregex it is made ready for many more, which costs as much as a thousand.
+_FEW = 300
+
 _new = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
@@ -43,7 +46,7 @@ class Line(NamedTuple):
     """A line to be judged: where it stands, as it was written, and without its date.
 
     The date stood at `cut`.  No other rules than `rules` may match it; `begun` is what the prefregex
-    makes of it.
+    makes of it, if that is known already.
     """
 
     path: str
@@ -53,7 +56,7 @@ class Line(NamedTuple):
     cut: int
     when: float
     rules: Sequence[int]
-    begun: Begun
+    begun: Begun | None = None
 
 
 class Match:
@@ -88,6 +91,19 @@ class _Plan:
     addresses: tuple[int, ...]
     name: int
     shown: tuple[tuple[str, int], ...]
+
+
+class _Hard:
+    """In the place of a match: there is more to it than can be done at once."""
+
+
+_HARD = _Hard()
+_NOT_AT_ONCE = (-1,)  # in the place of failregexes: the last attempt gives up
+
+# The groups of a match, of prefregex and failregex together, that hold the conversation's id and tell
+# its end (0: none), and for each group that may hold an address what picks all that is shown if it does.
+_Ways = tuple[int, int, tuple[tuple[int, Callable[[Any], tuple[str, ...]], tuple[str, ...]], ...]]
+_Attempt = Callable[[str], "re.Match[str] | _Hard | None"]
 
 
 class Rules:
@@ -129,6 +145,14 @@ class Rules:
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
         self._talks = Conversations()
+        # What says at once, of lines up to so long, whether a failregex matches, and how to read that.
+        self._attempts: list[_Attempt] = [_give_up for _ in (*self._plans, _NOT_AT_ONCE)]
+        for rule, plan in enumerate(self._plans):
+            if plan.is_simple:
+                self._attempts[rule] = partial(self._count_down, rule)
+        self._ways: list[_Ways] = [(0, 0, ())] * len(self.rules)
+        self._longest = LONGEST_TEXT if self.has_talks else LONGEST
+        self._until_ready = [_FEW] * len(self.rules)
         self._windows: dict[str, deque[tuple[str, str]]] = {}
 
     @property
@@ -163,59 +187,79 @@ class Rules:
 
     def begin(self, text: str) -> Begun | None:
         """What the prefregex makes of a line; None where it does not match."""
-        return self.beginner()(text)
-
-    def beginner(self) -> Callable[[str], Begun | None]:
-        """What does as `begin` does, for many lines in turn."""
-        new = _new
         if self.prefix is None:
-            return lambda text: new(Begun, (None, text, None))
-        search, content, key = self.prefix.search, self._content, self._key
+            return _new(Begun, (None, text, None))
+        outer = self.prefix.search(text)
+        if outer is None:
+            return None
+        seen = outer[self._content] or "" if self._content else text
+        return _new(Begun, (outer, seen, outer[self._key] if self._key else None))
 
-        def begin(text: str) -> Begun | None:
-            outer = search(text)
-            if outer is None:
-                return None
-            seen = outer[content] or "" if content else text
-            return new(Begun, (outer, seen, outer[key] if key else None))
-
-        return begin
-
-    def failures(self, lines: Iterable[Line]) -> list[Failure]:
-        """The failures that `lines` make known, in their order.
+    def failures(self, lines: Iterable[tuple[Any, ...]]) -> list[Failure]:
+        """The failures that `lines`, each a `Line` or a tuple like it, make known, in their order.
 
         `_judged` says of a line what it is.  Most are simple, though, and of those all is done here: a
         call for each step would take longer than the regexes do.
         """
         failures: list[Failure] = []
-        take, rules, plans, talks = failures.append, self.rules, self._plans, self._talks
+        take, attempts, ways, talks = failures.append, self._attempts, self._ways, self._talks
         is_open, say, new = talks.is_open, self._said_once_more, _new
         for whole in lines:
-            path, offset, line, text, cut, when, some, begun = whole
-            _, content, key = begun
+            path, offset, line, text, _, when, some, _ = whole
+            if len(line) > self._longest:
+                some = _NOT_AT_ONCE
             for rule in some:
-                found = rules[rule].search(content)
+                found: Any = attempts[rule](text)
                 if found is not None:
                     break
             else:
                 continue
-            plan, host = plans[rule], None
-            if plan.is_simple and not (key and (is_open(key) or len(line) > LONGEST_TEXT)):
-                for group in plan.addresses:
-                    if (address := found[group]) and (host := shortest(address)) is not None:
-                        break
+            host = None
+            if found is not _HARD:
+                keyed, end, addresses = ways[rule]
+                key = found[keyed] if keyed else None
+                if not (key and is_open(key)):
+                    for group, pick, names in addresses:  # noqa: B007
+                        if (address := found[group]) and (host := shortest(address)) is not None:
+                            break
             if host is None:
-                if (failure := self._judged(whole)) is not None:
+                if (failure := self._judged(Line(*whole))) is not None:
                     take(failure)
                 continue
-            shown = {}
-            for name, group in plan.shown:
-                if (value := found[group]) is not None:
-                    shown[name] = value
-            if key and not key.isspace() and not (plan.end and found[plan.end] is not None):
-                talks.begin(key, say, (rule, line, cut, len(line) - len(text)), when)
+            shown = dict(zip(names, pick(found), strict=True))
+            if None in shown.values():
+                shown = {name: value for name, value in shown.items() if value is not None}
+            if key and not key.isspace() and not (end and found[end] is not None):
+                talks.begin(key, say, (rule, whole), when)
             take(new(Failure, (host, when, (line,), False, 1, shown, path, offset, rule)))
         return failures
+
+    def _count_down(self, rule: int, text: str) -> re.Match[str] | _Hard | None:
+        """Have lines read in full until it pays to make `rule` ready for many more."""
+        self._until_ready[rule] -= 1
+        if self._until_ready[rule]:
+            return _HARD
+        self._attempts[rule] = _give_up
+        pattern, prefix = self.rules[rule], self.prefix
+        watched, regex = [pattern.watched], pattern.regex
+        attempt: _Attempt = regex.match if pattern.is_tied else regex.search
+        if prefix is not None:
+            watched.append(prefix.watched)
+            whole = joined(prefix.regex, "content", regex) if self._content else None
+            if whole is not None:
+                regex, attempt = whole, whole.match
+            elif not self._key:
+                attempt = partial(self._match_in_turn, pattern)
+            else:
+                return _HARD
+        self._longest = min(self._longest, *(each.reach for each in watched))
+        self._ways[rule] = _ways_of(regex, pattern.regex, self._plans[rule])
+        self._attempts[rule] = attempt
+        return _HARD
+
+    def _match_in_turn(self, pattern: Pattern, text: str) -> re.Match[str] | None:
+        begun = self.begin(text)
+        return None if begun is None else pattern.search(begun.content)
 
     def failure(
         self, path: str, offset: int, line: str, text: str, when: float, rules: Sequence[int]
@@ -232,7 +276,8 @@ class Rules:
         return self._judged(Line(path, offset, line, text, 0, when, rules, begun))
 
     def _judged(self, line: Line) -> Failure | None:
-        match = self.match(line.begun, line.rules)
+        begun = line.begun or self.begin(line.text)
+        match = None if begun is None else self.match(begun, line.rules)
         if match is None or (self.ignore_rules and self.ignoring(line.text, match) >= 0):
             return None
         return self.told(match, (line.line,), line.when, line.path, line.offset)
@@ -332,10 +377,10 @@ class Rules:
     def _said_of(self, line: tuple[Match, tuple[str, ...]]) -> Said:
         return self.said(*line)
 
-    def _said_once_more(self, it: tuple[int, str, int, int]) -> Said:
+    def _said_once_more(self, it: tuple[int, tuple[Any, ...]]) -> Said:
         """What a line says that was judged before: to keep of each what was found costs more."""
-        rule, line, cut, size = it
-        begun = self.begin(line[:cut] + line[cut + size :])
+        rule, (_, _, line, text, *_) = it
+        begun = self.begin(text)
         found = None if begun is None else self.rules[rule].search(begun.content)
         if begun is None or found is None:  # the regex has been set aside since
             return Said((line,))
@@ -430,12 +475,32 @@ def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> _Plan:
     )
 
 
+def _ways_of(whole: re.Pattern[str], rule: re.Pattern[str], plan: _Plan) -> _Ways:
+    """How to read a match of `whole`, which has the groups of `rule`, plan's failregex, by their names."""
+    groups, apart = whole.groupindex, exclusive(rule)
+    ways = []
+    for address in plan.addresses:
+        shown = [
+            name
+            for name, group in plan.shown
+            if (min(group, address), max(group, address)) not in apart
+        ]
+        if len(shown) == 1:
+            shown *= 2  # of one group alone an itemgetter makes no tuple
+        pick = itemgetter(*(groups[name] for name in shown))
+        own = next(name for name, group in plan.shown if group == address)
+        ways.append((groups[own], pick, tuple(shown)))
+    return groups.get("mlfid", 0), groups.get("mlfforget", 0), tuple(ways)
+
+
+def _give_up(text: str) -> _Hard:
+    return _HARD
+
+
 @lru_cache(4096)  # many jails use one filter
 def _takes_part(regex: re.Pattern[str], group: int) -> bool:
     """Whether each match of `regex` has that group."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _has(_PARSER.parse(regex.pattern, regex.flags), group)
+    return _has(tree_of(regex), group)
 
 
 def _has(items: Iterable[tuple[Any, Any]], group: int) -> bool:

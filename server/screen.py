@@ -141,19 +141,22 @@ class Screen:
         """Whether some rule may match any line."""
         return bool(self._always)
 
-    def mask_of(self, line: bytes) -> int:
-        """Which rules may match `line`, as bits.
+    def masks_in(self, data: bytes) -> Callable[[bytes], int]:
+        """What tells of the lines of `data` which rules may match them, as bits.
 
         Makes nothing ready for it: for a few lines that is quicker than `places`.
         """
-        lower, mask = line.lower(), self._always
-        for expression, rules in self.masks.items():
-            if all(
-                any(text in (lower if is_caseless else line) for text, is_caseless in words)
-                for words in expression
-            ):
-                mask |= rules
-        return mask
+        masks = self.masks
+        lower_data = data.lower()
+        met = [each for each in masks if _may_be_met(each, data, lower_data)]
+
+        def mask_of(line: bytes) -> int:
+            lower = line.lower()
+            return reduce(
+                or_, (masks[each] for each in met if _may_be_met(each, line, lower)), self._always
+            )
+
+        return mask_of
 
     def places(self, data: bytes, start: int = 0) -> Iterator[Place]:
         """Where the lines of `data` from `start` on, itself a line's beginning, are worth it."""
@@ -183,6 +186,14 @@ class _Search:
         if self._plain is None:
             self._plain = _plain_search(self._masks)
         return self._plain(data, start)
+
+
+def _may_be_met(expression: Expression, data: bytes, lower: bytes) -> bool:
+    """Whether some word of each clause stands in `data`, in whatever order; `lower` is `data`, too."""
+    return all(
+        any(text in (lower if is_caseless else data) for text, is_caseless in words)
+        for words in expression
+    )
 
 
 def _expressions(need: Need, encoding: str) -> Iterator[Expression]:
@@ -307,8 +318,10 @@ class _Quick:
             self._spent = 0
             with suppress(Exception):  # else it goes on as it was
                 self._steps.pop()[1]()
-        lines = _lines_of_hits(data, start, self._scan(data, start), self._of_hit)
-        return self._settled(data, lines) if self._chains else lines
+        hits = self._scan(data, start)
+        if start:
+            hits = [(at + start, expression) for at, expression in hits]
+        return self._lines(data, start, hits)
 
     def _take_rare_clauses(self) -> None:
         often = {
@@ -321,20 +334,40 @@ class _Quick:
         self._scan = _scanner(list(self._masks))
         self._of_hit, self._chains = list(self._masks.values()), []
 
-    def _settled(self, data: bytes, lines: Iterator[Place]) -> Iterator[Place]:
-        """Those of `lines` that have whole chains, where they have clauses of some."""
-        own, known, seen = (1 << self._shift) - 1, self._known, self._seen
-        for begin, end, mask in lines:
+    def _lines(self, data: bytes, start: int, hits: list[tuple[int, int]]) -> Iterator[Place]:
+        """The lines in which `hits` (end, expression) lie, and their rules together.
+
+        Lines that have no more than clauses of chains are left out.
+        """
+        of_hit, own, size = self._of_hit, (1 << self._shift) - 1, len(data)
+        begin, end, mask = start, -1, 0
+        for at, expression in hits:
+            if at <= end:
+                mask |= of_hit[expression]
+                continue
             if mask > own:
-                self._spent += 1
-                seen[mask] = seen.get(mask, 0) + 1
-                mask, chains = known.get(mask) or self._complete(mask)
-                for chain in chains:
-                    if self._has(chain, data[begin:end]):
-                        mask |= self._masks[chain]
-                if not mask:
-                    continue
+                mask = self._settled(data[begin:end], mask)
+            if mask:
+                yield begin, end, mask
+            begin = data.rfind(b"\n", start, at - 1) + 1 or start
+            end = data.find(b"\n", at)
+            if end < 0:
+                end = size
+            mask = of_hit[expression]
+        if mask > own:
+            mask = self._settled(data[begin:end], mask)
+        if mask:
             yield begin, end, mask
+
+    def _settled(self, line: bytes, mask: int) -> int:
+        """What is left of `mask` of a line with clauses: its rules, and those whose whole chains it has."""
+        self._spent += 1
+        self._seen[mask] = self._seen.get(mask, 0) + 1
+        mask, chains = self._known.get(mask) or self._complete(mask)
+        for chain in chains:
+            if self._has(chain, line):
+                mask |= self._masks[chain]
+        return mask
 
     def _complete(self, mask: int) -> tuple[int, list[Expression]]:
         """The rules in `mask` that need no chain, and the chains of which it has what is asked for."""
@@ -376,27 +409,6 @@ def _scanner(expressions: Sequence[Expression]) -> Callable[[bytes, int], list[t
         return hits
 
     return scan
-
-
-def _lines_of_hits(
-    data: bytes, start: int, hits: list[tuple[int, int]], of_hit: list[int]
-) -> Iterator[Place]:
-    """The lines in which `hits` (end from `start` on, expression) lie, and their rules together."""
-    begin, end, mask = start, -1, 0
-    for at, expression in hits:
-        at += start
-        if at <= end:
-            mask |= of_hit[expression]
-            continue
-        if mask:
-            yield begin, end, mask
-        begin = data.rfind(b"\n", start, at - 1) + 1 or start
-        end = data.find(b"\n", at)
-        if end < 0:
-            end = len(data)
-        mask = of_hit[expression]
-    if mask:
-        yield begin, end, mask
 
 
 def _with_all_others(data: bytes, start: int, hits: Iterator[Place]) -> Iterator[Place]:

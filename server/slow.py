@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from common.options import JailConf
@@ -17,8 +16,8 @@ from server.filter import Filter, encoding_of
 from server.literals import SHORTEST, Cut, Literal, Need, required
 from server.pattern import Pattern
 from server.screen import is_plain
+from server.trees import tree_of
 
-_PARSER = import_module("re._parser")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 WHOLE = -2  # what concerns the filter as a whole
 # What stands in nearly every line of the kind of log that it is typical of.
@@ -114,7 +113,7 @@ def _why(pattern: Pattern, cut: Cut) -> tuple[str, str]:
             tried + "a date may have been cut out amid its text, of which each half is too short",
             "Write out a longer part of the message.",
         )
-    texts = list(_texts(list(_PARSER.parse(pattern.regex.pattern, pattern.regex.flags))))
+    texts = list(_texts(list(tree_of(pattern.regex))))
     longest = max(texts, key=lambda one: len(one.text), default=None)
     if longest is None or len(longest.text) < SHORTEST:
         return (

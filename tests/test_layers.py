@@ -18,8 +18,8 @@ LAYERS = {
         """,
     "server": """
         records
-        charsets automaton ambiguity budget
-        zones datestyles dates seek pattern conversation rules
+        trees charsets automaton ambiguity budget
+        zones datestyles dates seek pattern joined conversation rules
         literals screen aside filter slow lint ignore
         packing portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
@@ -75,20 +75,12 @@ ALLOWED = {
     ("server.announce", "time"): "a moment in local time; asks no clock",
     ("common.address", "socket"): "reads and writes addresses; opens none",
     ("server.dates", "time"): "the year of a moment; asks no clock",
-    ("server.datestyles", "importlib"): "the parser of regexes, as below",
-    ("server.literals", "importlib"): "the parser of regexes, as below",
-    ("server.automaton", "importlib"): "the parser of regexes, as below",
-    ("server.lint", "importlib"): "the parser of regexes, as above",
-    ("server.slow", "importlib"): "the parser of regexes, as above",
+    ("server.lint", "importlib"): "the compiler of regexes",
     ("tryout.faults", "pathlib"): "the type of an argument",
     ("server.keeper", "logging"): "names of levels; logs nothing",
     ("server.executor", "logging"): "names of levels; logs nothing",
     ("server.runner", "logging"): "names of levels; logs nothing",
-    (
-        "server.pattern",
-        "importlib",
-    ): "the parser of regexes, which has another name in later Pythons",
-    ("server.rules", "importlib"): "the parser of regexes, as above",
+    ("server.trees", "importlib"): "the parser of regexes, which has another name in later Pythons",
     ("server.transmitter", "logging"): "`config-error` is a command to log something",
     ("server.handlers", "server.server"): "the type of an argument; not imported when it runs",
     ("server.standing", "server.server"): "the type of an argument; not imported when it runs",
