@@ -7,7 +7,6 @@ import re
 
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from server.filter import Filter
 from server.joined import exclusive, joined
