@@ -21,17 +21,18 @@ KEPT = 1 << 20
 MOST_OPEN = 4000
 # Kinds of ids that are told apart, `sshd[…]: ` and `sshd-session[…]: `; a log has few.
 MOST_KINDS = 8
-_LONGEST_LEAD = 16
+# So much is searched for of what stands before a number: that is enough, and quicker than more.
+_LONGEST_LEAD = 3
 # Small blocks become one when there are so many, so that few have to be asked.
 _MOST_BLOCKS = 16
 _SMALL = 1 << 16
 # Up to so many ids are looked for one by one, which is quick; more of them in one pass.
 _FEW = 4
 
-_NUMBER = re.compile(r"([^\s\d]*)(\d+)(\D{0,2})", re.ASCII)
+_NUMBER = re.compile(rb"([^\s\d]*)(\d+)(\D{0,2})")
 
 # The kind of an id, and the number in it.
-Token = tuple[int, str]
+Token = tuple[int, bytes]
 
 
 class Kept(NamedTuple):
@@ -45,73 +46,70 @@ class Kept(NamedTuple):
 class _Kind(NamedTuple):
     """A kind of id: what stands before and behind its number."""
 
-    lead: str
-    tail: str
-    regex: re.Pattern[str]
+    lead: bytes
+    tail: bytes
+    regex: re.Pattern[bytes]
 
 
 @dataclass(slots=True)
 class _Block:
-    """Whole lines, each byte a character, where in which file each part of them begins, the ids in them."""
+    """Whole lines, where in which file each part of them begins, the ids in them."""
 
-    text: str
-    parts: list[tuple[int, str, int]]  # where in the text, path, offset there
-    # How often each number stands in it, for each kind of id.
-    numbers: list[Counter[str]] = field(default_factory=list)
+    data: bytes
+    parts: list[tuple[int, str, int]]  # where in the data, path, offset there
+    # Of each kind of id the numbers in it, in their order.
+    numbers: list[list[bytes]] = field(default_factory=list)
 
     def learn(self, kinds: Sequence[_Kind]) -> None:
         for kind in kinds[len(self.numbers) :]:
-            self.numbers.append(Counter(kind.regex.findall(self.text)))
+            self.numbers.append(kind.regex.findall(self.data))
 
-    def lines_with(self, kind: _Kind, numbers: Collection[str]) -> Iterator[Kept]:
+    def lines_with(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[Kept]:
         """The lines that hold an id of that kind with one of `numbers`."""
         places = self._all_places if len(numbers) > _FEW else self._some_places
         last = -1
         for at in places(kind, numbers):
-            begin, end = self.text.rfind("\n", 0, at) + 1, self.text.find("\n", at)
+            begin, end = self.data.rfind(b"\n", 0, at) + 1, self.data.find(b"\n", at)
             if begin != last:
-                yield self._line(begin, len(self.text) if end < 0 else end)
+                yield self._line(begin, len(self.data) if end < 0 else end)
             last = begin
 
-    def _some_places(self, kind: _Kind, numbers: Iterable[str]) -> Iterator[int]:
+    def _some_places(self, kind: _Kind, numbers: Iterable[bytes]) -> Iterator[int]:
         for number in numbers:
             id = kind.lead + number + kind.tail
-            at = self.text.find(id)
+            at = self.data.find(id)
             while at >= 0:
                 yield at
-                at = self.text.find(id, at + 1)
+                at = self.data.find(id, at + 1)
 
-    def _all_places(self, kind: _Kind, numbers: Collection[str]) -> Iterator[int]:
+    def _all_places(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[int]:
         """The same, in one pass."""
-        return (found.start() for found in kind.regex.finditer(self.text) if found[1] in numbers)
+        return (found.start() for found in kind.regex.finditer(self.data) if found[1] in numbers)
 
     def __iter__(self) -> Iterator[Kept]:
         begin = 0
-        while begin < len(self.text):
-            end = self.text.find("\n", begin)
-            end = len(self.text) if end < 0 else end
+        while begin < len(self.data):
+            end = self.data.find(b"\n", begin)
+            end = len(self.data) if end < 0 else end
             yield self._line(begin, end)
             begin = end + 1
 
     def _line(self, begin: int, end: int) -> Kept:
         first, path, start = next(part for part in reversed(self.parts) if part[0] <= begin)
-        return Kept(path, start + begin - first, self.text[begin:end].encode("latin-1"))
+        return Kept(path, start + begin - first, self.data[begin:end])
 
 
 class Aside:
-    """The last blocks that one filter has seen, to be searched by the ids in them.
-
-    An id is given as it stands in a log whose bytes are taken for characters (Latin-1).
-    """
+    """The last blocks that one filter has seen, to be searched by the ids in them."""
 
     def __init__(self) -> None:
         self._kinds: list[_Kind] = []
         self._blocks: deque[_Block] = deque()
         self._size = 0
         # Numbers of conversations in which somebody has failed, for each kind of id.
-        self._open: list[dict[str, None]] = []
+        self._open: list[dict[bytes, None]] = []
 
-    def token_of(self, id: str) -> Token | None:
+    def token_of(self, id: bytes) -> Token | None:
         """By what the lines that hold `id` are found; None where its number does not tell them."""
         for index, kind in enumerate(self._kinds):
             match = kind.regex.search(id)
@@ -122,12 +120,12 @@ class Aside:
             return None
         lead, number, tail = numbers[-1].groups()
         lead = lead[-_LONGEST_LEAD:]
-        regex = re.compile(rf"{re.escape(lead)}(\d+){re.escape(tail)}", re.ASCII)
+        regex = re.compile(rb"%s(\d+)%s" % (re.escape(lead), re.escape(tail)))
         self._kinds.append(_Kind(lead, tail, regex))
         self._open.append({})
         return len(self._kinds) - 1, number
 
-    def open(self, id: str) -> bool:
+    def open(self, id: bytes) -> bool:
         """Somebody has failed in the conversation `id`; False where its lines cannot be found."""
         token = self.token_of(id)
         if token is not None:
@@ -143,12 +141,12 @@ class Aside:
         somebody now fails (`tokens`, one for each line that tells so), of it also those of
         conversations where somebody has.  Those that tell so may be among them.
         """
-        failing: list[list[str]] = [[] for _ in self._kinds]
+        failing: list[list[bytes]] = [[] for _ in self._kinds]
         for token in tokens:
             if token is not None:
                 failing[token[0]].append(token[1])
         called: list[Kept] = []
-        fresh = _Block(data.decode("latin-1"), [(0, path, start)])
+        fresh = _Block(data, [(0, path, start)])
         if data and (any(self._open) or any(failing)):
             fresh.learn(self._kinds)
         for index, (kind, numbers, open) in enumerate(
@@ -157,13 +155,13 @@ class Aside:
             if new := set(numbers).difference(open):
                 for block in self._blocks:
                     block.learn(self._kinds)
-                    if wanted := new & block.numbers[index].keys():
+                    if wanted := new.intersection(block.numbers[index]):
                         called += block.lines_with(kind, wanted)
                 open.update(dict.fromkeys(new))
             if data and open:
                 known = Counter(numbers)
-                there = fresh.numbers[index]
-                wanted = {one for one in there.keys() & open.keys() if there[one] > known[one]}
+                there = Counter(filter(open.__contains__, fresh.numbers[index]))
+                wanted = {one for one in there if there[one] > known[one]}
                 called += fresh.lines_with(kind, wanted)
             if len(open) > 2 * MOST_OPEN:
                 self._open[index] = dict.fromkeys(islice(open, len(open) - MOST_OPEN, None))
@@ -179,30 +177,29 @@ class Aside:
         return kept
 
     def _is_read(self, line: bytes) -> bool:
-        text = line.decode("latin-1")
         return any(
             number in open
             for kind, open in zip(self._kinds, self._open, strict=True)
-            for number in kind.regex.findall(text)
+            for number in kind.regex.findall(line)
         )
 
     def _keep(self, fresh: _Block) -> None:
         self._blocks.append(fresh)
-        self._size += len(fresh.text)
-        while self._size - len(self._blocks[0].text) >= KEPT:
-            self._size -= len(self._blocks.popleft().text)
+        self._size += len(fresh.data)
+        while self._size - len(self._blocks[0].data) >= KEPT:
+            self._size -= len(self._blocks.popleft().data)
         if len(self._blocks) > _MOST_BLOCKS:
             self._join_small_ones()
 
     def _join_small_ones(self) -> None:
         joined: deque[_Block] = deque()
         for block in self._blocks:
-            if not joined or len(joined[-1].text) + len(block.text) > _SMALL:
+            if not joined or len(joined[-1].data) + len(block.data) > _SMALL:
                 joined.append(block)
                 continue
             last = joined.pop()
-            text = last.text if last.text.endswith("\n") else last.text + "\n"
-            self._size += len(text) - len(last.text)
-            parts = [(at + len(text), path, start) for at, path, start in block.parts]
-            joined.append(_Block(text + block.text, last.parts + parts))
+            data = last.data if last.data.endswith(b"\n") else last.data + b"\n"
+            self._size += len(data) - len(last.data)
+            parts = [(at + len(data), path, start) for at, path, start in block.parts]
+            joined.append(_Block(data + block.data, last.parts + parts))
         self._blocks = joined

@@ -289,13 +289,9 @@ class Filter:
         whole, _, _, mute = self._screens
         self._made["screens"] = _Screens(whole, whole, None, mute)
 
-    def _ids_of(self, keys: Iterable[str | None]) -> Iterator[str]:
-        """How the ids `keys` stand in a log whose bytes are taken for characters."""
-        for key in keys:
-            if key is None or key.isascii():
-                yield key or ""
-            else:
-                yield key.encode(self._encoding, "replace").decode("latin-1")
+    def _ids_of(self, keys: Iterable[str | None]) -> Iterator[bytes]:
+        """How the ids `keys` stand in the log."""
+        return ((key or "").encode(self._encoding, "replace") for key in keys)
 
     def _of_kept(
         self, some: Iterable[Kept], block: LogBlock, begin: int, last: float | None, now: float
