@@ -7,8 +7,8 @@ login.  Lines are kept together by an id that each of them carries (`<F-MLFID>`)
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -92,8 +92,8 @@ class _Conversation:
         return held
 
 
-# A conversation of which there is but one line, how to read it, and when that was: most conversations
-# have no second one that matters, and to make nothing of them takes a quarter of the time.
+# A conversation of which there is but one line: how to read it, if more is said, the line, and when that
+# was.  Most have no second one that matters, and to make nothing of them takes a quarter of the time.
 _Once = tuple[Callable[[Any], Said], Any, float]
 
 
@@ -101,9 +101,12 @@ class Conversations:
     """All that are open, by id; `is_open(id)` tells of one."""
 
     def __init__(self, most_open: int = MOST_OPEN) -> None:
-        self._open: OrderedDict[str, _Conversation | _Once] = OrderedDict()
+        self._open: dict[str, _Conversation | _Once] = {}
         self._most_open = most_open
         self.is_open: Callable[[str], bool] = self._open.__contains__
+        # Begin a conversation by the first of its lines, not its last, of which all is known that it
+        # tells by itself.  Not more are open than may be after `trim`.
+        self.begin: Callable[[str, _Once], None] = self._open.__setitem__
 
     def __len__(self) -> int:
         return len(self._open)
@@ -111,14 +114,10 @@ class Conversations:
     def __iter__(self) -> Iterator[str]:
         return iter(self._open)
 
-    def begin(self, key: str, say: Callable[[Any], Said], line: Any, when: float) -> None:
-        """The first line of a conversation, not its last, of which all is known that it tells by itself.
-
-        What it says, `say(line)`, is asked for if more is said.
-        """
-        self._open[key] = (say, line, when)
-        if len(self._open) > self._most_open:
-            self._open.popitem(last=False)
+    def trim(self) -> None:
+        """Forget those that have been silent for longest, so that no more are open than may be."""
+        for key in list(islice(self._open, max(0, len(self._open) - self._most_open))):
+            del self._open[key]
 
     def hear(self, key: str, said: Said, when: float) -> Told | None:
         """Take in a line of the conversation `key`; return the failure that it makes known."""
@@ -139,9 +138,8 @@ class Conversations:
             self._judged(talk, first)
         if talk is None or when - talk.last > LONGEST_SILENCE or _is_another(talk.id, said.id):
             talk = self._open[key] = _Conversation(when)
-        self._open.move_to_end(key)
-        if len(self._open) > self._most_open:
-            self._open.popitem(last=False)
+        self._open[key] = self._open.pop(key)
+        self.trim()
         return talk
 
     def _judged(self, talk: _Conversation, said: Said) -> Told | None:

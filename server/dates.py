@@ -101,6 +101,8 @@ class DateDetector:
         self._since: float
         self._until: float
         self._match: Callable[[str, int], re.Match[str] | None]
+        self._cut: int
+        self._is_at_once: bool  # whether the same text in the same place says all
         self._forget(datestyles.PRESENT_DECADE)
 
     @property
@@ -139,9 +141,17 @@ class DateDetector:
 
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
-        is_known = self._since <= now < self._until
-        if is_known and (hit := self._heads.get(line[: self._reach])) is not None:
-            return hit
+        if self._since <= now < self._until:
+            hit = self._heads.get(line[: self._reach])
+            if hit is not None:
+                return hit
+            if self._is_at_once:
+                match = self._match(line, self._place)
+                if match is not None and match[self._cut] == self._text:
+                    start, end = match.span(self._cut)
+                    if start != self._last.start:
+                        self._last = _hit(DateHit, (start, end, self._last.moment))
+                    return self._last
         if not self._decade_since <= now < self._decade_until:
             self._enter_decade(now)
         if self._place > _LEAD_LENGTH:
@@ -187,7 +197,7 @@ class DateDetector:
             start = end = match.start()
         text, last = match[reader.cut], self._last
         if reader is not self._accustomed:
-            self._accustomed, self._match = reader, reader.regex.match
+            self._accustomed, self._match, self._cut = reader, reader.regex.match, reader.cut
             self._heads.clear()
         elif text == self._text and self._since <= now < self._until and reader.is_telling:
             if start != last.start:
@@ -195,8 +205,9 @@ class DateDetector:
             self._know(match, last)
             return last
         last = self._last = _hit(DateHit, (start, end, reader.read(match, now)))
-        if reader.since != self._since or reader.until != self._until:
-            self._since, self._until = reader.since, reader.until
+        since, until = max(reader.since, self._decade_since), min(reader.until, self._decade_until)
+        if since != self._since or until != self._until:
+            self._since, self._until = since, until
             self._heads.clear()
         self._text = text
         self._know(match, last)
@@ -208,7 +219,11 @@ class DateDetector:
         With as much behind it as a default style looks at, a text is read the same in any line.
         """
         place = match.start()
-        if self._is_default and place <= _LEAD_LENGTH:
+        is_near = place <= _LEAD_LENGTH
+        self._is_at_once = (
+            is_near and not self._is_default and self._accustomed.is_telling and bool(self._text)
+        )
+        if self._is_default and is_near:
             end = hit.end + _LOOKED_AT
             if end != self._reach or place != self._place or len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
@@ -233,6 +248,8 @@ class DateDetector:
         # The last date: who read it, where, its text, and when it would mean something else.
         self._accustomed = _Reader(_NO_STYLE, decade, self._zone)
         self._match = _no_match
+        self._cut = 0
+        self._is_at_once = False
         self._place = 0
         self._text = ""
         self._heads.clear()

@@ -348,7 +348,7 @@ class Filter:
             elif takes_now:
                 text = line
             else:
-                hit = hit_of(line[:reach])
+                hit = hit_of(line[:reach]) if reach else None
                 if hit is None:
                     hit = find(line, now)
                     reach = dates.reach

@@ -202,11 +202,12 @@ class Rules:
         call for each step would take longer than the regexes do.
         """
         failures: list[Failure] = []
-        take, attempts, ways, talks = failures.append, self._attempts, self._ways, self._talks
-        is_open, say, new = talks.is_open, self._said_once_more, _new
+        take, attempts, ways, longest = failures.append, self._attempts, self._ways, self._longest
+        is_open, begin = self._talks.is_open, self._talks.begin
+        say, new = self._said_once_more, _new
         for whole in lines:
             path, offset, line, text, _, when, some, _ = whole
-            if len(line) > self._longest:
+            if len(line) > longest:
                 some = _NOT_AT_ONCE
             for rule in some:
                 found: Any = attempts[rule](text)
@@ -225,13 +226,16 @@ class Rules:
             if host is None:
                 if (failure := self._judged(Line(*whole))) is not None:
                     take(failure)
+                longest = self._longest
                 continue
-            shown = dict(zip(names, pick(found), strict=True))
-            if None in shown.values():
+            values = pick(found)
+            shown = dict(zip(names, values, strict=True))
+            if None in values:
                 shown = {name: value for name, value in shown.items() if value is not None}
             if key and not key.isspace() and not (end and found[end] is not None):
-                talks.begin(key, say, (rule, whole), when)
+                begin(key, (say, (rule, whole), when))
             take(new(Failure, (host, when, (line,), False, 1, shown, path, offset, rule)))
+        self._talks.trim()
         return failures
 
     def _count_down(self, rule: int, text: str) -> re.Match[str] | _Hard | None:
@@ -343,7 +347,8 @@ class Rules:
                     id = self._quick_id(plan, found)
                 if is_short and (is_helper or id is not None):
                     if not is_end:
-                        self._talks.begin(key, self._said_of, (match, lines), when)
+                        self._talks.begin(key, (self._said_of, (match, lines), when))
+                        self._talks.trim()
                     return None if id is None else self._made(match, id, lines, when, path, offset)
             said = self.said(match, lines)
             told = self._talks.hear(key, said, when)

@@ -219,7 +219,7 @@ def test_it_makes_no_difference_when_a_first_line_is_read(heard):
         # What a helper, or a failure of somebody who is known, comes to is known without reading on.
         if not later.is_open(key) and (said.is_helper or said.id is not None):
             if not said.is_end:
-                later.begin(key, lambda line: line, said, now)
+                later.begin(key, (lambda line: line, said, now))
             is_failure = not said.is_helper
             assert told == ((said.id, said.lines, said.fields) if is_failure else None)
         else:
