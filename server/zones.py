@@ -63,11 +63,12 @@ class FixedZone:
         self._offset = offset
 
     def midnight(self, day: date) -> float | None:
-        return (day.toordinal() - _EPOCH_DAY) * _DAY - self._offset
+        # A whole number would do, but takes longer to be compared with other moments.
+        return float((day.toordinal() - _EPOCH_DAY) * _DAY - self._offset)
 
     def moment(self, day: date, hour: int, minute: int, second: int, now: float) -> float:
         seconds = (hour * 60 + minute) * 60 + second
-        return (day.toordinal() - _EPOCH_DAY) * _DAY - self._offset + seconds
+        return float((day.toordinal() - _EPOCH_DAY) * _DAY - self._offset + seconds)
 
     def today(self, now: float) -> date:
         return date.fromordinal(_EPOCH_DAY + int((now + self._offset) // _DAY))
