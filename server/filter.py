@@ -38,8 +38,9 @@ LESSONS = 100
 Candidate = tuple[int, bytes, Sequence[int] | None]
 
 _MOST_MASKS = 4096
-# So many lines of a block are cut out one by one; for more than that, all of it is decoded at once.
-_FEW_LINES = 64
+# Where there is no more than one line to be cut out of so many bytes they are decoded one by one, else
+# all of the block at once.
+_SPARSE = 2048
 # So much is looked at before a line without a date that is read late; for each one anew.
 _FAR_ENOUGH = 16 * 1024
 # Where lines that fail are one part in so many of a block, nothing is set aside: to look for conversations
@@ -390,8 +391,8 @@ class Filter:
                 for start, end, mask in some
             )
 
-        few = list(islice(places, _FEW_LINES))
-        if len(few) < _FEW_LINES or not data.isascii() or b"\r" in data or b"\0" in data:
+        few = list(islice(places, len(data) // _SPARSE + 1))
+        if len(few) <= len(data) // _SPARSE or not data.isascii() or b"\r" in data or b"\0" in data:
             return decoded(chain(few, places))
         text = data.decode("ascii")  # then there is no more to it
         return (
