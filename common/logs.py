@@ -6,6 +6,7 @@ The form of a line is an interface: people's filters (recidive) and scripts read
 
 from __future__ import annotations
 
+import functools
 import logging
 import logging.handlers
 import os
@@ -172,19 +173,21 @@ class _Syslog(logging.handlers.SysLogHandler):
     }
 
 
+# Who asks for one takes a lock that all threads share; there are but a few.
+_logger = functools.lru_cache(64)(logging.getLogger)
+
+
 def say(passages: Iterable[Passage]) -> None:
     """Log `passages`, each a name, a level and texts, as `logging.getLogger(name).log(level, text)` would."""
-    passages = [
-        one for one in passages if one[2] and logging.getLogger(one[0]).isEnabledFor(one[1])
-    ]
-    handlers = logging.getLogger("fail2ban").handlers
+    passages = [one for one in passages if one[2] and _logger(one[0]).isEnabledFor(one[1])]
+    handlers = _logger("fail2ban").handlers
     only = handlers[0] if len(handlers) == 1 else None
     if passages and isinstance(only, _Lines) and only.is_text_last:
         only.say(passages)
         return
     for name, level, texts in passages:
         for text in texts:
-            logging.getLogger(name).log(level, "%s", text)
+            _logger(name).log(level, "%s", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ LESSONS = 100
 # it (None: any).
 Candidate = tuple[int, bytes, Sequence[int] | None]
 
+# Lines of a block that somebody has read, by where they begin: as they are, without their dates, where
+# these stood, and when they were.
+_KnownLines = dict[int, tuple[str, str, int, float]]
+
 _MOST_MASKS = 4096
 # Where there is no more than one line to be cut out of so many bytes they are decoded one by one, else
 # all of the block at once.
@@ -122,15 +126,19 @@ class Filter:
         self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
         self._can_skip = has_screen and conf.max_lines == 1 and is_plain(self._encoding)
         # Made when the first lines come: that takes longer than all else, and many logs are silent.
+        self._ready: _Screens | None = None
         self._made: dict[str, _Screens] = {}
         self._is_busy = False  # so many fail that nothing is set aside
         self._has_parted_ids = False  # dates were cut out of ids
 
     @property
     def _screens(self) -> _Screens:
-        made = self._made.get("screens")
+        return self._ready or self._make_screens()
+
+    def _make_screens(self) -> _Screens:
         # Where two threads are the first, both have what one of them made.
-        return made or self._made.setdefault("screens", self._screens_of())
+        self._ready = self._made.setdefault("screens", self._screens_of())
+        return self._ready
 
     def _screens_of(self) -> _Screens:
         rules, screen = self._rules, None
@@ -236,7 +244,8 @@ class Filter:
         dated: set[str] = set()
         for block in reversed(() if self.dates.takes_now else blocks):
             if block.path not in dated:
-                moment = self._last_date(block.data, 0, len(block.data), now)
+                known = block.found and block.found.read_by(self._way)
+                moment = self._last_date(block.data, 0, len(block.data), now, known)
                 if moment is not None:
                     self._last_dates[block.path] = moment
                     dated.add(block.path)
@@ -288,7 +297,7 @@ class Filter:
     def _read_all(self) -> None:
         """From now on, read all lines at once."""
         whole, _, _, mute = self._screens
-        self._made["screens"] = _Screens(whole, whole, None, mute)
+        self._ready = _Screens(whole, whole, None, mute)
 
     def _ids_of(self, keys: Iterable[str | None]) -> Iterator[bytes]:
         """How the ids `keys` stand in the log."""
@@ -359,7 +368,7 @@ class Filter:
                     cut, stop, moment = hit
                     text = line[:cut] + line[stop:] if cut else line[stop:]
                 if moment is None:
-                    self._date_before(path, data, skipped, start, now)
+                    self._date_before(path, data, skipped, start, now, known)
                     when = self._loan(path, now)
                 else:
                     when = last_dates[path] = moment if moment <= latest else now
@@ -377,7 +386,7 @@ class Filter:
             some = rules_of[mask]
             yield path, offset + start, line, text, cut, when, some, begun
         if not takes_now:
-            self._date_before(path, data, skipped, len(data), now)
+            self._date_before(path, data, skipped, len(data), now, known)
 
     def _with_texts(
         self, data: bytes, places: Iterable[Place]
@@ -400,21 +409,34 @@ class Filter:
             for start, end, mask in chain(few, places)
         )
 
-    def _date_before(self, path: str, data: bytes, begin: int, end: int, now: float) -> None:
+    def _date_before(
+        self, path: str, data: bytes, begin: int, end: int, now: float, known: _KnownLines | None
+    ) -> None:
         """Take note of the last date in lines that were passed over."""
-        moment = self._last_date(data, begin, end, now)
+        moment = self._last_date(data, begin, end, now, known)
         if moment is not None:
             self._last_dates[path] = moment
 
-    def _last_date(self, data: bytes, begin: int, end: int, now: float) -> float | None:
-        """The last date in the lines of `data` from `begin` to `end`; nothing of them is copied."""
+    def _last_date(
+        self, data: bytes, begin: int, end: int, now: float, known: _KnownLines | None = None
+    ) -> float | None:
+        """The last date in the lines of `data` from `begin` to `end`; nothing of them is copied.
+
+        Some lines may be `known`; of others more is known then.
+        """
         while end > begin:
             start = data.rfind(b"\n", begin, end) + 1 or begin
+            if known and (one := known.get(start)):
+                return one[3]
             if start < end:
                 line = self._decode(data[start : min(end, start + LONGEST_LINE)])
                 hit = self.dates.find(line, now)
                 if hit is not None and hit.moment is not None:
-                    return _not_ahead(hit.moment, now)
+                    when = _not_ahead(hit.moment, now)
+                    if known is not None:
+                        text = line[: hit.start] + line[hit.end :]
+                        known[start] = line, text, hit.start, when
+                    return when
             end = start - 1
         return None
 

@@ -391,6 +391,12 @@ class Jail:
                 lifts[ban.host] = Lift(ban, into=around.host if around else "")
         return list(lifts.values())
 
+    @property
+    def has_progress(self) -> bool:
+        """Whether something changed since the last `take_progress`."""
+        changes = self._changes
+        return bool(changes.hosts or changes.banned or changes.lifted or changes.settled)
+
     def take_progress(self, positions: Mapping[str, Position | str]) -> Progress:
         """What changed since the last call, with how far the logs have been read by then."""
         changes, self._changes = self._changes, _Changes()

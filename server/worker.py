@@ -414,13 +414,12 @@ class Worker:
 
     def _save(self, *, is_patient: bool = False) -> None:
         """Hand what changed to the store; a mere position may wait a little when `is_patient`."""
-        progress = self._jail.take_progress({})
-        if is_patient and progress.is_empty:
+        if is_patient and not self._jail.has_progress:
             self._save_by = min(self._save_by, self._world.clock() + _POSITION_DELAY)
             return
-        if self._unsaved or not progress.is_empty:
-            self._world.store.save(replace(progress, positions=self._unsaved))
-        self._unsaved = {}
+        progress, self._unsaved = self._jail.take_progress(self._unsaved), {}
+        if not progress.is_empty:
+            self._world.store.save(progress)
         self._save_by = math.inf
 
     def _save_anew(self) -> None:
