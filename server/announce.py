@@ -52,9 +52,8 @@ def _found(jail: str, failures: Iterable[Any]) -> list[str]:
     """One line each, for less than half of a microsecond: there may be as many as a log has lines."""
     texts, known, date = list[str](), math.nan, ""
     for host, when, *_ in failures:
-        second = when // 1
-        if second != known:
-            known, date = second, _date(when)
+        if when != known:
+            known, date = when, _date(when)
         texts.append(f"[{jail}] Found {host} - {date}")
     return texts
 

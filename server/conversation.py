@@ -17,6 +17,7 @@ from server.pattern import Id
 # Open conversations; the one silent for longest goes first.  An attacker can open as many as he
 # likes, and what is lost is but the evidence of the one.
 MOST_OPEN = 1000
+_ROOM = 32  # room is made for so large a part of them at once
 # Lines and users that one conversation keeps, and how much of each text: 30 MB for all of them.
 MOST_LINES = 20
 MOST_USERS = 10
@@ -115,9 +116,12 @@ class Conversations:
         return iter(self._open)
 
     def trim(self) -> None:
-        """Forget those that have been silent for longest, so that no more are open than may be."""
-        for key in list(islice(self._open, max(0, len(self._open) - self._most_open))):
-            del self._open[key]
+        """Forget those that have been silent for longest, if more are open than may be."""
+        over = len(self._open) - self._most_open
+        if over > 0:
+            # Some more are let go of than need be: who stands in front is not found at once.
+            for key in list(islice(self._open, over + self._most_open // _ROOM)):
+                del self._open[key]
 
     def hear(self, key: str, said: Said, when: float) -> Told | None:
         """Take in a line of the conversation `key`; return the failure that it makes known."""

@@ -69,13 +69,15 @@ class Packer:
             named = pick(fields) if many < 2 else _BETWEEN.join(pick(fields))
             # Each line stands behind something, if only behind nothing.
             if len(lines) == 1:
-                text, between = named + "\0" + lines[0], many or 1
+                text = named + "\0" + lines[0]
+                is_odd = "\0" in lines[0]
             else:
-                text, between = _BETWEEN.join((named, *lines)), (many or 1) + len(lines) - 1
+                text = _BETWEEN.join((named, *lines))
+                is_odd = any("\0" in line for line in lines)
                 self.has_each_lines = self.has_each_lines and bool(lines)
         except TypeError:  # some are several texts, as the users of a conversation
             return self._pack_odd(failure)
-        if number < 0 or text.count("\0") != between:
+        if is_odd or number < 0 or ("\0" in named and named.count("\0") >= (many or 1)):
             return self._pack_odd(failure)
         cut = len(named) if text.isascii() else len(_data(named))
         return _pack_head(when, offset, number, _BODY + cut) + _data(text)

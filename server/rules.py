@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from common.address import shortest
@@ -101,8 +100,9 @@ _HARD = _Hard()
 _NOT_AT_ONCE = (-1,)  # in the place of failregexes: the last attempt gives up
 
 # The groups of a match, of prefregex and failregex together, that hold the conversation's id and tell
-# its end (0: none), and for each group that may hold an address what picks all that is shown if it does.
-_Ways = tuple[int, int, tuple[tuple[int, Callable[[Any], tuple[str, ...]], tuple[str, ...]], ...]]
+# its end (0: none), and for each group that may hold an address what tells all that is shown if it does.
+_Shown = Callable[["re.Match[str]"], dict[str, Any]]
+_Ways = tuple[int, int, tuple[tuple[int, _Shown], ...]]
 _Attempt = Callable[[str], "re.Match[str] | _Hard | None"]
 
 
@@ -220,7 +220,7 @@ class Rules:
                 keyed, end, addresses = ways[rule]
                 key = found[keyed] if keyed else None
                 if not (key and is_open(key)):
-                    for group, pick, names in addresses:  # noqa: B007
+                    for group, shown_of in addresses:  # noqa: B007
                         if (address := found[group]) and (host := shortest(address)) is not None:
                             break
             if host is None:
@@ -228,9 +228,8 @@ class Rules:
                     take(failure)
                 longest = self._longest
                 continue
-            values = pick(found)
-            shown = dict(zip(names, values, strict=True))
-            if None in values:
+            shown = shown_of(found)
+            if None in shown.values():
                 shown = {name: value for name, value in shown.items() if value is not None}
             if key and not key.isspace() and not (end and found[end] is not None):
                 begin(key, (say, (rule, whole), when))
@@ -485,17 +484,24 @@ def _ways_of(whole: re.Pattern[str], rule: re.Pattern[str], plan: _Plan) -> _Way
     groups, apart = whole.groupindex, exclusive(rule)
     ways = []
     for address in plan.addresses:
-        shown = [
-            name
+        own = next(name for name, group in plan.shown if group == address)
+        shown = {
+            name: groups[name]
             for name, group in plan.shown
             if (min(group, address), max(group, address)) not in apart
-        ]
-        if len(shown) == 1:
-            shown *= 2  # of one group alone an itemgetter makes no tuple
-        pick = itemgetter(*(groups[name] for name in shown))
-        own = next(name for name, group in plan.shown if group == address)
-        ways.append((groups[own], pick, tuple(shown)))
+        }
+        ways.append((groups[own], _shown_of(shown)))
     return groups.get("mlfid", 0), groups.get("mlfforget", 0), tuple(ways)
+
+
+def _shown_of(groups: dict[str, int]) -> _Shown:
+    """What tells what a match has in `groups`, by their names; most rules have but one or two of them."""
+    match list(groups.items()):
+        case [(name, group)]:
+            return lambda found: {name: found[group]}
+        case [(one, first), (two, second)]:
+            return lambda found: {one: found[first], two: found[second]}
+    return lambda found: {name: found[group] for name, group in groups.items()}
 
 
 def _give_up(text: str) -> _Hard:
