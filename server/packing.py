@@ -21,7 +21,8 @@ _MOMENT = struct.Struct("<d")
 _WORD = struct.Struct("<I")
 _KIND_AT, _LINES_AT = 16, 20
 _BODY = _HEAD.size
-NUMBER = slice(_KIND_AT, _LINES_AT)  # where the number of the kind stands
+MOMENT = slice(0, 8)  # where the moment stands …
+NUMBER = slice(_KIND_AT, _LINES_AT)  # … and the number of the kind
 _BETWEEN = "\0"
 
 # Path, rule, is_name, attempts, names of fields; without these, fields and lines are JSON.  Before

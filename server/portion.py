@@ -12,9 +12,10 @@ import struct
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from server.packing import NUMBER, Kind, Packer, moment_in, moment_of, number_of, numbered, unpacked
+from server.packing import MOMENT, NUMBER, Kind, Packer, moment_of, number_of, numbered, unpacked
 from server.records import Failure
 
 _VERSION = 1
@@ -27,6 +28,7 @@ _LENGTH = 4
 _MOST = 2000
 _LARGEST = 512 * 1024
 
+_NUMBER, _MOMENT = itemgetter(NUMBER), itemgetter(MOMENT)
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -53,7 +55,8 @@ class Portion(Collection[Failure]):
     ) -> None:
         """The failures of `hosts` as a packer has packed them that knows `kinds`."""
         many = len(failures)
-        numbers = sorted({int.from_bytes(each, "little") for each in {f[NUMBER] for f in failures}})
+        # All of them at once: there may be as many as a log has lines.
+        numbers = sorted(int.from_bytes(each, "little") for each in set(map(_NUMBER, failures)))
         told = _json([(number, *kinds[number]) for number in numbers]).encode()
         whose = _json(hosts).encode()
         lengths = struct.pack(f"<{many}I", *map(len, failures))
@@ -61,8 +64,8 @@ class Portion(Collection[Failure]):
         head = _HEAD.pack(_VERSION, 0, many, len(told), len(whose))
         checksum = zlib.crc32(rest, zlib.crc32(head[_CHECKED:]))
         self.data = _HEAD.pack(_VERSION, checksum, many, len(told), len(whose)) + rest
-        moments = list(map(moment_in, failures))
-        self.oldest, self.newest = min(moments)[0], max(moments)[0]
+        moments = struct.unpack(f"<{many}d", b"".join(map(_MOMENT, failures)))
+        self.oldest, self.newest = min(moments), max(moments)
         self._many = many
 
     @classmethod
