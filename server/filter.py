@@ -297,7 +297,7 @@ class Filter:
     def _read_all(self) -> None:
         """From now on, read all lines at once."""
         whole, _, _, mute = self._screens
-        self._ready = _Screens(whole, whole, None, mute)
+        self._ready = self._made["screens"] = _Screens(whole, whole, None, mute)
 
     def _ids_of(self, keys: Iterable[str | None]) -> Iterator[bytes]:
         """How the ids `keys` stand in the log."""

@@ -27,7 +27,7 @@ _INTERNAL = frozenset({"mlfid", "nofail", "mlfgained", "mlfforget", "content"})
 # Groups that tell of more than a name for a thing; where there are none, a match is read quickly.
 _IDS = frozenset({"fid", "host", "cidr"})
 
-# After so many lines of a failregex it is made ready for many more, which costs as much as a thousand.
+# After so many lines of a failregex it is made ready for many more, which costs as much as was lost by then.
 _FEW = 300
 
 _new = tuple.__new__  # of a named tuple; its own way takes three times as long
