@@ -432,6 +432,43 @@ def test_what_is_remembered_of_earlier_lines_changes_no_date(lines):
         assert learned.find(line, NOW) == fresh
 
 
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(
+                st.sampled_from(["", "", "[", "x [", "<6>", "- "]),
+                st.sampled_from(
+                    ["Nov 23 11:59:00", "Nov 23 11:58:07", "Jan  2 11:58:07", "2026-11-23 11:59:00",
+                     "2026-11-23 11:59:01.5", "11/12/2026 10:00:00", "12/11/2026 10:00:00",
+                     "23/11/2026 10:00:00", "11:59:00", "26/Nov 10:00:00", "26/Nov 10:00:01"]
+                ),
+                st.sampled_from(["", "]", "] in 2019", "] in 2020", ".5", " 2024", " web d[1]: x y z"]),
+                st.just(" and so on and so forth"),
+            ).map("".join),
+            st.sampled_from([NOW, NOW + 1, NOW + 40 * 86400, NOW + 300 * 86400, NOW - 86400]),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(
+        [None, r"^[^\[]*\[({DATE})", "{^LN-BEG}", r"\[(%d/%b %H:%M:%S)\](?: in %Y)?",
+         "%d/%m/%Y %H:%M:%S\n%m/%d/%Y %H:%M:%S", "%b %d %H:%M:%S", "%H:%M:%S"]
+    ),
+)  # fmt: skip
+def test_with_what_is_known_of_earlier_lines_a_date_is_found_sooner_and_not_otherwise(
+    lines, pattern
+):
+    quick, slow = DateDetector(pattern), DateDetector(pattern)
+    for line, now in lines:
+        known = quick.heads(now).get(line[: quick.reach])
+        slow._heads.clear()
+        slow._is_at_once = False
+        found = slow.find(line, now)
+
+        assert known in (None, found)
+        assert quick.find(line, now) == found
+
+
 def test_a_line_that_begins_with_a_line_feed_has_no_date_of_another_line():
     detector = DateDetector("**%Y%m%d**")
     detector.find("20191126", NOW)

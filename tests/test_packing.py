@@ -48,6 +48,17 @@ def test_without_its_lines_a_failure_is_otherwise_the_same(failure):
     assert without_lines(packed) == packed
 
 
+def test_a_line_may_hold_a_nul_and_a_field_be_the_host_now_and_then():
+    packer = Packer()
+    failures = [
+        Failure(EVE, NOON, lines, fields={"user": "x", "ip4": address})
+        for lines in (("a",), ("a\0b",), ("a", "b"), ("a\0", "b"))
+        for address in (EVE, "192.0.2.1", EVE)
+    ]
+
+    assert failures == [packer.unpack(EVE, packer.pack(failure)) for failure in failures]
+
+
 def test_a_failure_takes_little_more_than_its_texts():
     line = "Failed password for root from 192.0.2.66 port 22 ssh2"
     failure = Failure(
@@ -65,6 +76,9 @@ def test_a_failure_takes_little_more_than_its_texts():
         {"user": "x", "ip6": EVE},
         {"=ip4": EVE, "ip4": EVE},
         {"ip4": "", "": EVE},
+        {"user": "a\0b", "ip4": EVE},
+        {"user": "a\0b"},
+        {"user": "a\0b", "port": "1", "ip4": EVE},
     ],
 )
 def test_a_field_that_is_the_host_comes_out_in_its_place(fields):

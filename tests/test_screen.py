@@ -224,6 +224,8 @@ SAYINGS = st.sampled_from(
         "lo\u0131gin by x from 192.0.2.5",
         "log\u0131n by x from 192.0.2.6",
         "\0\0failed from 192.0.2.7\r",
+        "failed from 192.0.2.8\r",
+        "\0failed from 192.0.2.9",
     ]
 )
 
@@ -467,6 +469,24 @@ def test_filters_come_to_the_same_when_a_block_is_searched_and_read_once_for_all
 
         assert joint == apart
         assert all(joint[:2])
+
+
+@pytest.mark.parametrize("last", [b"fine\n", b"fine\nbad 192.0.2.1\n"])
+def test_filters_that_pass_over_a_block_share_the_date_of_its_last_line(last):
+    confs = [JailConf(name="test", failregex=(f"{word} <HOST>$",)) for word in ("failed", "lost")]
+    filters = [Filter(conf) for conf in confs]
+    for filter in filters:
+        filter.failures(block(b"x\n" * LESSONS), NOW)
+    joint = JointScreen(filter.screen for filter in filters)
+    before = b"2026-11-23 11:59:30 " + last
+    undated = b"failed 192.0.2.1\nlost 192.0.2.2\n"
+    blocks = [replace(block(data), found=joint.found(data)) for data in (before, undated)]
+
+    for filter in filters:
+        assert filter.passes_over(blocks[0])
+        filter.pass_over(blocks[:1], NOW)
+
+    assert [NOW - 30] * 2 == [filter.failures(blocks[1], NOW)[0].when for filter in filters]
 
 
 def test_what_was_found_for_another_filter_is_of_no_use():

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many lines at once come to what each of them does by itself, and cost no more than they may."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+
+from common.options import JailConf
+from server.budget import Keeper, Unanswered
+from server.conversation import LONGEST_TEXT, MOST_OPEN
+from server.rules import Line, Rules
+from tests.support import EVE, NOON
+
+PREFIX = r"^<F-MLFID>d\[\d+\]: </F-MLFID><F-CONTENT>.+</F-CONTENT>$"
+
+
+def rules_of(*failregex, few=1, **options):
+    with patch("server.rules._FEW", few):
+        return Rules(JailConf(name="test", failregex=failregex, **options))
+
+
+def lines_of(*texts):
+    return [Line("/var/log/x", n, text, text, 0, NOON, (0,)) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_a_line_that_may_take_long_is_tried_elsewhere_once_a_rule_is_ready_too(is_one_batch):
+    rules, asked = rules_of("^a+a+a+b <HOST>$"), []
+
+    def ask(regex, way, text, pos, endpos):
+        asked.append(text)
+        raise Unanswered
+
+    rules.rules[0].watched.keeper = Keeper(ask, print, "failregex 1")
+    long = "a" * 500 + f"b {EVE}"
+    short = lines_of(f"aaab {EVE}", f"aaaab {EVE}")
+
+    if is_one_batch:
+        found = rules.failures([*short, *lines_of(long)])
+    else:
+        found = rules.failures(short) + rules.failures(lines_of(long))
+
+    assert [EVE, EVE] == [failure.host for failure in found]
+    assert [long] == asked
+
+
+@pytest.mark.parametrize("few", [1, 10**6])
+def test_however_many_conversations_one_batch_begins_no_more_stay_open_than_may(few):
+    rules = rules_of("^failed <HOST>$", prefregex=PREFIX, few=few)
+
+    rules.failures(lines_of(*(f"d[{n}]: failed {EVE}" for n in range(2 * MOST_OPEN))))
+
+    assert MOST_OPEN // 2 < len(list(rules.talks)) <= MOST_OPEN
+    assert f"d[{2 * MOST_OPEN - 1}]: " in rules.talks
+
+
+def test_of_a_long_line_no_more_is_kept_than_of_others():
+    rules = rules_of("^failed .*from <HOST>$", prefregex=PREFIX)
+    short, long = f"d[1]: failed from {EVE}", f"d[2]: failed {'x' * 2 * LONGEST_TEXT}from {EVE}"
+
+    found = rules.failures(lines_of(short, short, long))
+
+    assert [EVE] * 3 == [failure.host for failure in found]
+    assert all(len(str(kept)) < 2 * LONGEST_TEXT for kept in rules._talks._open.values())
+
+
+def test_what_a_rule_names_comes_in_its_order_and_without_what_it_has_not():
+    rules = rules_of("^(?:by <F-USER>\\S+</F-USER> )?<HOST>(?: port <F-PORT>\\d+</F-PORT>)?$")
+    texts = (EVE, EVE, f"by x {EVE} port 1", f"{EVE} port 2", "by y 2001:db8::1", "web.example.org")
+
+    found = rules.failures(lines_of(*texts))
+
+    assert [list(failure.fields.items()) for failure in found] == [
+        [("ip4", EVE)],
+        [("ip4", EVE)],
+        [("user", "x"), ("ip4", EVE), ("fport", "1")],
+        [("ip4", EVE), ("fport", "2")],
+        [("user", "y"), ("ip6", "2001:db8::1")],
+        [("dns", "web.example.org")],
+    ]
+
+
+def test_a_rule_that_cannot_be_joined_with_the_prefix_finds_as_much():
+    rules = rules_of("failed <HOST>$", prefregex=r"^\w+: <F-CONTENT>.+</F-CONTENT>$")
+
+    found = rules.failures(lines_of(*[f"web: it failed {EVE}"] * 3, f"failed {EVE}"))
+
+    assert [EVE] * 3 == [failure.host for failure in found]
