@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server import datestyles
@@ -432,6 +432,20 @@ def test_what_is_remembered_of_earlier_lines_changes_no_date(lines):
         assert learned.find(line, NOW) == fresh
 
 
+# The second one can only be read with the month in front, and so the first is, from then on.
+AMBIGUOUS = ["11-12-2026 10:00:00", "11-23-2026 10:00:00", "11-12-2026 10:00:00"]
+
+
+def test_a_date_without_a_year_is_known_no_longer_than_it_means_the_same():
+    detector, later = DateDetector(), NOW + 300 * 86400
+    january, november = (f"{day} 11:58:07 web d[1]: and so on" for day in ("Jan 12", "Nov 22"))
+
+    first = detector.find(january, NOW)
+    detector.find(november, later)
+
+    assert detector.find(january, later).moment == first.moment + 365 * 86400
+
+
 @settings(max_examples=500, deadline=None)
 @given(
     st.lists(
@@ -455,6 +469,7 @@ def test_what_is_remembered_of_earlier_lines_changes_no_date(lines):
          "%d/%m/%Y %H:%M:%S\n%m/%d/%Y %H:%M:%S", "%b %d %H:%M:%S", "%H:%M:%S"]
     ),
 )  # fmt: skip
+@example([(f"{text} and so on and so forth", NOW) for text in AMBIGUOUS], None)
 def test_with_what_is_known_of_earlier_lines_a_date_is_found_sooner_and_not_otherwise(
     lines, pattern
 ):
@@ -489,12 +504,13 @@ def test_lines_of_several_programs_in_one_second_have_its_date():
     assert len(detector._heads) <= 64
 
 
-def test_what_stands_outside_of_what_is_cut_out_may_change_the_moment():
+@pytest.mark.parametrize("leads", [("", "y "), ("", "")])
+def test_what_stands_outside_of_what_is_cut_out_may_change_the_moment(leads):
     detector = DateDetector(r"\[(%d/%b %H:%M:%S)\](?: in %Y)?")
 
     first, second = (
         detector.find(f"{lead}[26/Nov 10:00:00] in {year} x", NOW)
-        for lead, year in (("", 2019), ("y ", 2020))
+        for lead, year in zip(leads, (2019, 2020), strict=True)
     )
 
     assert 366 * 86400 == second.moment - first.moment
