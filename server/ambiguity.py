@@ -77,8 +77,7 @@ def work_of(regex: re.Pattern[str], is_tied: bool) -> Work:
         any_text = calm = _estimate(parsed, regex.flags, is_tied, is_calm=False)
         if any_text.is_cheap:
             return Work(1, LONGEST, LONGEST)
-        items = list(parsed)
-        if _tail(items, regex.flags, False) != _tail(items, regex.flags, True):
+        if minds_line_feeds(regex):
             calm = _estimate(parsed, regex.flags, is_tied, is_calm=True)
     except (TooHard, RecursionError):
         return _HOPELESS
@@ -86,6 +85,22 @@ def work_of(regex: re.Pattern[str], is_tied: bool) -> Work:
     return Work(
         calm.degree, any_text.reach, calm.reach, told.before, told.pump, told.after, told.is_search
     )
+
+
+@lru_cache(4096)
+def reach_of(regex: re.Pattern[str], is_tied: bool, is_calm: bool) -> int:
+    """`reach`, or if `is_calm` the `calm_reach`, of the work of `regex`: for half of the trouble."""
+    try:
+        return _estimate(tree_of(regex), regex.flags, is_tied, is_calm).reach
+    except (TooHard, RecursionError):
+        return _FEW
+
+
+@lru_cache(4096)
+def minds_line_feeds(regex: re.Pattern[str]) -> bool:
+    """Whether `reach` and `calm_reach` of `regex` may differ."""
+    items = list(tree_of(regex))
+    return _tail(items, regex.flags, False) != _tail(items, regex.flags, True)
 
 
 # -- what ends the search ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from server.ambiguity import LONGEST, work_of
+from server.ambiguity import LONGEST, minds_line_feeds, reach_of
 
 # Seconds that a regex may take for one text.
 BUDGET = 0.5
@@ -23,6 +23,7 @@ MOST_DEBT = 5.0
 PAID_BACK = 0.05  # seconds in a second
 
 _END = 1 << 31
+_NOT_KNOWN = -1
 _SHOWN = 160  # characters of a text that went wrong
 
 Match = re.Match[str]
@@ -78,19 +79,19 @@ class Watched:
         self.keeper: Keeper | None = None
         self.problem = ""
         self._is_tied = is_tied
-        self._reach = self._calm = -1  # not known yet
+        self._reach = self._calm = _NOT_KNOWN
         self._debt = 0.0
         self._owed_at = 0.0
 
     @property
     def is_harmless(self) -> bool:
-        """Whether no text can take long."""
+        """Whether it is known that no text can take long."""
         self._look()
         return self._reach >= LONGEST
 
     @property
     def reach(self) -> int:
-        """Texts of so many characters are cheap."""
+        """Lines of so many characters are cheap."""
         self._look()
         return self._calm
 
@@ -98,6 +99,8 @@ class Watched:
     def short(self) -> int:
         """Texts of so many characters are cheap even if they are several lines."""
         self._look()
+        if self._reach == _NOT_KNOWN:
+            self._reach = reach_of(self.regex, self._is_tied(), is_calm=False)
         return self._reach
 
     def match(self, text: str, pos: int = 0, endpos: int = _END) -> Match | None:
@@ -111,15 +114,17 @@ class Watched:
         return self._careful("search", text, pos, endpos)
 
     def _look(self) -> None:
-        if self._reach < 0:
-            work = work_of(self.regex, self._is_tied())
-            self._reach, self._calm = work.reach, work.calm_reach
+        if self._calm == _NOT_KNOWN:
+            self._calm = reach_of(self.regex, self._is_tied(), is_calm=True)
+            # How it does with several lines is asked for when there are some: hardly ever.
+            if not minds_line_feeds(self.regex):
+                self._reach = self._calm
 
     def _careful(self, way: str, text: str, pos: int, endpos: int) -> Match | None:
         self._look()
         size = min(endpos, len(text)) - pos
         keeper = self.keeper
-        is_cheap = size <= self._reach or (size <= self._calm and "\n" not in text)
+        is_cheap = size <= (self.short if "\n" in text else self._calm)
         if is_cheap or keeper is None:
             attempt = self.regex.match if way == "match" else self.regex.search
             return attempt(text, pos, endpos)
@@ -143,7 +148,7 @@ class Watched:
         return answer.found
 
     def _set_aside(self, why: str, keeper: Keeper, text: str) -> None:
-        reach = self._reach if "\n" in text else self._calm
+        reach = self.short if "\n" in text else self._calm
         self.problem = (
             f"{keeper.name} {why}, and is set aside for lines of more than {reach} characters "
             f"until it is changed or the jail is restarted: {_shown(self.regex.pattern)}, "
@@ -159,7 +164,7 @@ class Bounded:
 
     def __init__(self, regex: re.Pattern[str]) -> None:
         self._regex = regex
-        self._reach = work_of(regex, False).reach
+        self._reach = reach_of(regex, is_tied=False, is_calm=False)
 
     @property
     def is_harmless(self) -> bool:

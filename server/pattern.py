@@ -147,7 +147,7 @@ class Pattern:
         attempt: _Search = self.regex.match if is_tied else self.regex.search
         if not watched.is_harmless:
             attempt = _quick_if_short(
-                attempt, watched.match if is_tied else watched.search, watched.short
+                attempt, watched.match if is_tied else watched.search, watched.reach
             )
         self.search = attempt
         return attempt(text)
@@ -157,8 +157,8 @@ class Pattern:
 
 
 def _quick_if_short(quick: _Search, careful: _Search, short: int) -> _Search:
-    """What asks `quick` of texts of at most `short` characters; most are."""
-    return lambda text: quick(text) if len(text) <= short else careful(text)
+    """What asks `quick` of single lines of at most `short` characters; most are."""
+    return lambda text: quick(text) if len(text) <= short and "\n" not in text else careful(text)
 
 
 def id_of(fields: Mapping[str, str | None]) -> Id | None:

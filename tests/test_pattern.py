@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import RegexError
+from server.budget import Answer, Keeper
 from server.pattern import Id, Pattern, id_of
 
 
@@ -213,3 +214,17 @@ def test_whoever_is_blamed_is_an_address_a_name_or_nobody(text):
     found = blamed("from <HOST>", f"from {text}")
 
     assert found is None or re.fullmatch(r"[0-9a-zA-Z_.:-]+", found.text)
+
+
+def test_a_line_feed_may_make_a_text_dear_that_is_tried_at_once_without():
+    asked = []
+    pattern = Pattern("^.*a.*$")
+    answer = Answer(None, 0.0, 0.0)
+    pattern.watched.keeper = Keeper(lambda *args: asked.append(args[2]) or answer, print, "rule")
+    long = "a" * 50_000
+
+    assert pattern.search(long) is not None
+    assert pattern.search(long) is not None
+    assert [] == asked
+    assert pattern.search(f"{long}\nb") is None
+    assert [f"{long}\nb"] == asked
