@@ -93,12 +93,20 @@ class _Screens(NamedTuple):
 
 
 class _Numbers(dict[int, tuple[int, ...]]):
-    """Which rules are meant by bits: their numbers."""
+    """Which rules are meant by bits: their numbers.
+
+    Of the rules `unasked` nothing is known; those of them that come before others that are meant are
+    meant, too, for the first one that matches has the say.
+    """
+
+    def __init__(self, unasked: int = 0) -> None:
+        self._unasked = unasked
 
     def __missing__(self, mask: int) -> tuple[int, ...]:
         if len(self) >= _MOST_MASKS:
             self.clear()
-        self[mask] = numbers = tuple(n for n in range(mask.bit_length()) if mask >> n & 1)
+        meant = mask | self._unasked & ((1 << mask.bit_length()) - 1)
+        self[mask] = numbers = tuple(n for n in range(meant.bit_length()) if meant >> n & 1)
         return numbers
 
 
@@ -121,7 +129,7 @@ class Filter:
         self.remembers = conf.max_lines > 1 or self._rules.has_talks
         self._last_dates: dict[str, float] = {}
         self._lessons: dict[str, int] = {}
-        self._rules_of = _Numbers()
+        self._rules_of = self._quick_rules_of = _Numbers()
         # Filters for which this is the same read a line in the same way.
         self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
         self._can_skip = has_screen and conf.max_lines == 1 and is_plain(self._encoding)
@@ -150,6 +158,7 @@ class Filter:
             mute = sum(1 << n for n in rules.every if rules.is_mute(n))
             quick = screen.without(mute)
             if quick.helps and not quick.asks_for_every_line:
+                self._quick_rules_of = _Numbers(mute)
                 return _Screens(screen, quick, Aside(), mute)
         return _Screens(screen, screen)
 
@@ -281,14 +290,14 @@ class Filter:
                     self._read_all()
             return found
         lines = list(self._read(block, begin, worthy, now))
-        tokens = list(map(aside.token_of, self._ids_of(begun.key for *_, begun in lines)))
+        tokens = list(map(aside.token_of, self._ids_of(tried.key for *_, tried in lines)))
         kept = aside.sort(block.path, block.start.offset + begin, block.data[begin:], tokens)
         if None in tokens or self._has_parted_ids:
             self._read_all()
             kept += aside.take_all()
         if kept:
-            path, offset = block.path, block.start.offset
-            read = {offset + start for start, _, _ in worthy}
+            path = block.path
+            read = {line[1] for line in lines}
             kept = [one for one in kept if one.path != path or one.offset not in read]
             lines += self._of_kept(kept, block, begin, last, now)
             lines.sort(key=lambda line: line[1] if line[0] == path else -1)
@@ -306,7 +315,7 @@ class Filter:
     def _of_kept(
         self, some: Iterable[Kept], block: LogBlock, begin: int, last: float | None, now: float
     ) -> Iterator[tuple[Any, ...]]:
-        """Of lines that were set aside those that the prefregex matches, to be read.
+        """Lines that were set aside, to be read.
 
         If one has no date of its own, what stands before it in its block tells its time, or the `last`
         date before that.
@@ -326,9 +335,7 @@ class Filter:
                     far = max(begin, at - _FAR_ENOUGH)
                     before = self._last_date(block.data, far, at, now) or last
                 when = _lent(before, now)
-            begun = self._rules.begin(text)
-            if begun is not None:
-                yield path, offset, line, text, cut, when, rules, begun
+            yield path, offset, line, text, cut, when, rules, None
 
     # -- dates -------------------------------------------------------------------------------------
 
@@ -337,16 +344,21 @@ class Filter:
     ) -> Iterator[tuple[Any, ...]]:
         """Those lines of `block` that are worth it, each a `Line` with its date or a tuple like it.
 
-        Where lines are set aside, what the prefregex makes of a line is told, too, and lines that it does
-        not match are left out.
+        Where lines are set aside, those are left out that no rule matches but, perhaps, mute ones.
         """
         path, data, offset = block.path, block.data, block.start.offset
         skipped = begin  # from here on dates were not looked for
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
-        dates, last_dates, rules_of = self.dates, self._last_dates, self._rules_of
+        dates, last_dates, rules, mute = (
+            self.dates,
+            self._last_dates,
+            self._rules,
+            self._screens.mute,
+        )
         find, hit_of, reach = dates.find, dates.heads(now).get, dates.reach
         has_aside = self._screens.aside is not None
         is_busy = self._is_busy or not has_aside
+        every_rule_of, rules_of = self._rules_of, self._quick_rules_of
         known = None if block.found is None else block.found.read_by(self._way)
         cut = 0
         # What `without_date` does; a call more would cost as much as it does.
@@ -375,16 +387,13 @@ class Filter:
                     if known is not None:
                         known[start] = line, text, cut, when
                 skipped = end
-            begun = None
-            if not is_busy or (cut and has_aside):
-                begun = self._rules.begin(text)
-                if begun is None:
-                    continue
-                if cut and has_aside and begun.outer is not None:
-                    first, last = begun.outer.span("mlfid")
-                    self._has_parted_ids |= first < cut < last
-            some = rules_of[mask]
-            yield path, offset + start, line, text, cut, when, some, begun
+            if cut and has_aside:
+                self._has_parted_ids |= rules.is_parted(text, cut)
+            if is_busy:
+                yield path, offset + start, line, text, cut, when, every_rule_of[mask], None
+            elif (tried := rules.tried(line, text, rules_of[mask])) is not None:
+                some = every_rule_of[mask | mute]
+                yield path, offset + start, line, text, cut, when, some, tried
         if not takes_now:
             self._date_before(path, data, skipped, len(data), now, known)
 

@@ -41,11 +41,19 @@ class Begun(NamedTuple):
     key: str | None
 
 
+class Tried(NamedTuple):
+    """A line that some rule matches, or may match: which, the match if it is a simple one, whose line it is."""
+
+    rule: int
+    found: Any
+    key: str | None
+
+
 class Line(NamedTuple):
     """A line to be judged: where it stands, as it was written, and without its date.
 
-    The date stood at `cut`.  No other rules than `rules` may match it; `begun` is what the prefregex
-    makes of it, if that is known already.
+    The date stood at `cut`.  No other rules than `rules` may match it; `tried` is what came of them, if
+    that is known already.
     """
 
     path: str
@@ -55,7 +63,7 @@ class Line(NamedTuple):
     cut: int
     when: float
     rules: Sequence[int]
-    begun: Begun | None = None
+    tried: Tried | None = None
 
 
 class Match:
@@ -160,6 +168,14 @@ class Rules:
         """The group of the prefregex in which the failregexes are searched."""
         return "content" if self._content else None
 
+    def is_parted(self, text: str, cut: int) -> bool:
+        """Whether the id in a line that is `text` without its date stands on both sides of that."""
+        outer = None if self.prefix is None else self.prefix.search(text)
+        if outer is None or not self._key:
+            return False
+        first, last = outer.span(self._key)
+        return first < cut < last
+
     @property
     def has_key(self) -> bool:
         """Whether the prefix tells whose conversation a line belongs to."""
@@ -206,15 +222,19 @@ class Rules:
         is_open, begin = self._talks.is_open, self._talks.begin
         say, new = self._said_once_more, _new
         for whole in lines:
-            path, offset, line, text, _, when, some, _ = whole
-            if len(line) > longest:
-                some = _NOT_AT_ONCE
-            for rule in some:
-                found: Any = attempts[rule](text)
-                if found is not None:
-                    break
+            path, offset, line, text, _, when, some, tried = whole
+            found: Any
+            if tried is not None:
+                rule, found, _ = tried
             else:
-                continue
+                if len(line) > longest:
+                    some = _NOT_AT_ONCE
+                for rule in some:
+                    found = attempts[rule](text)
+                    if found is not None:
+                        break
+                else:
+                    continue
             host = None
             if found is not _HARD:
                 keyed, end, addresses = ways[rule]
@@ -232,10 +252,23 @@ class Rules:
             if None in shown.values():
                 shown = {name: value for name, value in shown.items() if value is not None}
             if key and not key.isspace() and not (end and found[end] is not None):
-                begin(key, (say, (rule, whole), when))
+                begin(key, (say, (rule, line, text), when))
             take(new(Failure, (host, when, (line,), False, 1, shown, path, offset, rule)))
         self._talks.trim()
         return failures
+
+    def tried(self, line: str, text: str, rules: Sequence[int]) -> Tried | None:
+        """Whether one of `rules` matches `line`, without its date `text`, or may do so; None if not."""
+        for rule in rules if len(line) <= self._longest else _NOT_AT_ONCE:
+            found: Any = self._attempts[rule](text)
+            if found is None:
+                continue
+            if found is not _HARD:
+                keyed = self._ways[rule][0]
+                return _new(Tried, (rule, found, found[keyed] if keyed else None))
+            begun = self.begin(text)
+            return None if begun is None else Tried(rule, found, begun.key)
+        return None
 
     def _count_down(self, rule: int, text: str) -> re.Match[str] | _Hard | None:
         """Have lines read in full until it pays to make `rule` ready for many more."""
@@ -273,13 +306,10 @@ class Rules:
         """
         if self._max_lines > 1:
             return self._of_window(path, offset, line, text, when)
-        begun = self.begin(text)
-        if begun is None:
-            return None
-        return self._judged(Line(path, offset, line, text, 0, when, rules, begun))
+        return self._judged(Line(path, offset, line, text, 0, when, rules))
 
     def _judged(self, line: Line) -> Failure | None:
-        begun = line.begun or self.begin(line.text)
+        begun = self.begin(line.text)
         match = None if begun is None else self.match(begun, line.rules)
         if match is None or (self.ignore_rules and self.ignoring(line.text, match) >= 0):
             return None
@@ -381,9 +411,9 @@ class Rules:
     def _said_of(self, line: tuple[Match, tuple[str, ...]]) -> Said:
         return self.said(*line)
 
-    def _said_once_more(self, it: tuple[int, tuple[Any, ...]]) -> Said:
+    def _said_once_more(self, it: tuple[int, str, str]) -> Said:
         """What a line says that was judged before: to keep of each what was found costs more."""
-        rule, (_, _, line, text, *_) = it
+        rule, line, text = it
         begun = self.begin(text)
         found = None if begun is None else self.rules[rule].search(begun.content)
         if begun is None or found is None:  # the regex has been set aside since

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.options import JailConf
@@ -141,6 +141,8 @@ SAYINGS = st.sampled_from(
         "user eve tries",
         "user carol is let in",
         "user eve is let in",
+        "user refused tries",
+        "user refused is let in",
         "refused",
         "refused 192.0.2.3",
         "bye from 192.0.2.4",
@@ -165,6 +167,7 @@ CONF = JailConf(
 )
 
 
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(st.lists(LINES, max_size=8), max_size=6))
 def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
     found = []
@@ -261,3 +264,23 @@ def test_what_a_first_failure_said_is_known_when_the_second_comes():
     block = LogBlock(LOG, "\n".join(lines).encode(), *[Position(1, 2, 0)] * 2)
 
     assert ["192.0.2.3"] * 2 == [failure.host for failure in filter.failures(block, NOW)]
+
+
+def test_a_line_set_aside_may_hold_the_words_of_a_rule_that_does_not_match_it():
+    # Whoever is let in here is called as what fails there.
+    lines = ["d[1]: refused", "d[1]: user refused is let in", "d[1]: hello from 192.0.2.1"]
+
+    found, _ = found_in([*QUIET, *lines], QUIET)
+
+    assert [] == found
+
+
+def test_a_rule_set_aside_that_stands_before_one_that_matches_has_the_say():
+    helper, refusal = CONF.failregex[3], r"^hello from <HOST>$"
+    for failregex, fails in (((helper, refusal), False), ((refusal, helper), True)):
+        filter, found = Filter(replace(CONF, failregex=failregex)), []
+        for lines in (["x"] * LESSONS, [*["of no meaning"] * 20, f"web {QUIET[0]}"]):
+            data = "".join(f"Nov 18 11:06:00 {line}\n" for line in lines).encode()
+            found += filter.failures(LogBlock(LOG, data, *[Position(1, 2, 0)] * 2), NOW)
+
+        assert fails == bool(found)
