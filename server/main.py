@@ -24,6 +24,7 @@ from common.options import DAEMON_OPTIONS, DaemonConf
 from common.version import VERSION
 from server.control import Control
 from server.daemon import FAILED, PidFile, detached
+from server.literals import forget_trees
 from server.patrol import Patrol
 from server.reader import LogReader
 from server.resolver import Resolver
@@ -150,9 +151,14 @@ def _uptime() -> float:
 
 
 def _memory_tidier() -> Callable[[], object]:
-    """What gives back memory that glibc keeps for later; a function that does nothing elsewhere."""
+    """What gives back memory: what is kept to look at regexes again, and what glibc keeps for later."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return lambda: None
-    return lambda: trim(0)
+    except (OSError, AttributeError):  # another C library
+        return forget_trees
+
+    def tidy() -> None:
+        forget_trees()
+        trim(0)
+
+    return tidy
