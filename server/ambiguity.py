@@ -99,8 +99,11 @@ def reach_of(regex: re.Pattern[str], is_tied: bool, is_calm: bool) -> int:
 @lru_cache(4096)
 def minds_line_feeds(regex: re.Pattern[str]) -> bool:
     """Whether `reach` and `calm_reach` of `regex` may differ."""
-    items = list(tree_of(regex))
-    return _tail(items, regex.flags, False) != _tail(items, regex.flags, True)
+    try:
+        items = list(tree_of(regex))
+        return _tail(items, regex.flags, False) != _tail(items, regex.flags, True)
+    except RecursionError:
+        return True
 
 
 # -- what ends the search ------------------------------------------------------------------------------

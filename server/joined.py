@@ -14,7 +14,7 @@ from server.trees import PARSER, Items, parsed, parts_of, tree_of
 
 _BEGIN = str(list(parsed("^", 0)))
 _REMEMBERED = 4096  # many jails use one filter
-_SPACED = re.MULTILINE | re.VERBOSE
+_OTHERWISE = re.MULTILINE | re.VERBOSE  # with these `^`, `$` and spaces are not what they seem
 
 
 @lru_cache(_REMEMBERED)
@@ -27,7 +27,12 @@ def joined(prefix: re.Pattern[str], content: str, rule: re.Pattern[str]) -> re.P
     """
     flags, rest = rule.flags, rf"(?P<{content}>.+)$"
     head, body = prefix.pattern.removesuffix(rest), rule.pattern.removeprefix("^")
-    if prefix.flags != flags or flags & _SPACED or head == prefix.pattern or body == rule.pattern:
+    if (
+        prefix.flags != flags
+        or flags & _OTHERWISE
+        or head == prefix.pattern
+        or body == rule.pattern
+    ):
         return None
     try:
         begin, inside = list(parsed(head, flags)), list(parsed(body, flags))
@@ -40,12 +45,17 @@ def joined(prefix: re.Pattern[str], content: str, rule: re.Pattern[str]) -> re.P
         return re.compile(f"(?>(?:{head})(?=.))(?:{body})", flags)
     except re.error:  # both have a group of one name, or a part is nothing by itself
         return None
+    except RecursionError:  # nested too deeply for this, though not for `re`
+        return None
 
 
 @lru_cache(_REMEMBERED)
 def exclusive(regex: re.Pattern[str]) -> frozenset[tuple[int, int]]:
     """Those pairs of its groups of which no match of `regex` has both."""
-    pairs, _ = _exclusive(tree_of(regex))
+    try:
+        pairs, _ = _exclusive(tree_of(regex))
+    except RecursionError:
+        return frozenset()
     return frozenset(pairs)
 
 

@@ -104,12 +104,13 @@ def required(
     `inner` is what its `group` holds, as somebody else will require of that.
     """
     inside = {} if inner is None else {regex.groupindex[group]: inner}
-    tree, known = tree_of(regex), _known_with(cut)
+    known = _known_with(cut)
     if len(known) > _MOST_KNOWN:
         known.clear()
-    known[tree, 0] = _ANYTHING  # so that it stays, and its parts where they are
     walk = _Walk(cut, inside, known)
     try:
+        tree = tree_of(regex)
+        known[tree, 0] = _ANYTHING  # so that it stays, and its parts where they are
         need = walk.need_of(walk.sequence(tree, regex.flags))
     except RecursionError:  # nested too deeply for this walk, though not for `re`
         return None

@@ -241,7 +241,10 @@ def _is_tied(text: str, flags: int) -> bool:
     """Whether `text` can match nowhere but at the start."""
     if flags & re.MULTILINE:
         return False
-    items = list(parsed(text, flags))
+    try:
+        items = list(parsed(text, flags))
+    except RecursionError:  # the stack was less deep when it was compiled
+        return False
     return bool(items) and str(items[0][0]) == "AT" and str(items[0][1]) == "AT_BEGINNING"
 
 

@@ -541,7 +541,10 @@ def _give_up(text: str) -> _Hard:
 @lru_cache(4096)  # many jails use one filter
 def _takes_part(regex: re.Pattern[str], group: int) -> bool:
     """Whether each match of `regex` has that group."""
-    return _has(tree_of(regex), group)
+    try:
+        return _has(tree_of(regex), group)
+    except RecursionError:
+        return False
 
 
 def _has(items: Iterable[tuple[Any, Any]], group: int) -> bool:

@@ -146,3 +146,12 @@ def test_of_two_groups_that_exclude_each_other_one_is_empty(source, text):
     for found in regex.finditer(text):
         for one, other in exclusive(regex):
             assert found[one] is None or found[other] is None
+
+
+@pytest.mark.parametrize("depth", [1, 100, 200, 250])
+def test_what_is_nested_deeply_is_left_alone_at_worst(depth):
+    rule = f"^{'(?:x' * depth}(?P<user>a){')?' * depth}"
+    whole = whole_of(f"^x{REST}", rule)
+
+    assert whole is None or whole.match(f"x{'x' * depth}a")["user"] == "a"
+    assert exclusive(re.compile(rule)) == frozenset()
