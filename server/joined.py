@@ -13,6 +13,8 @@ from itertools import combinations
 from server.trees import PARSER, Items, parsed, parts_of, tree_of
 
 _BEGIN = str(list(parsed("^", 0)))
+# What may refer to a group by its number; what does so by its name does no harm.
+_NUMBERED = re.compile(r"\\[1-9]|\(\?\([0-9]")
 _REMEMBERED = 4096  # many jails use one filter
 _OTHERWISE = re.MULTILINE | re.VERBOSE  # with these `^`, `$` and spaces are not what they seem
 
@@ -41,6 +43,8 @@ def joined(prefix: re.Pattern[str], content: str, rule: re.Pattern[str]) -> re.P
         is_tied = str(inside) == str(list(tree_of(rule))[1:]) and str(begin[:1]) == _BEGIN
         if not (is_whole and is_tied and _needs_nothing_before(inside, 0)):
             return None
+        if _NUMBERED.search(body):  # groups will have other numbers
+            return None
         # As soon as the prefix has ended well it is settled where the content begins.
         return re.compile(f"(?>(?:{head})(?=.))(?:{body})", flags)
     except re.error:  # both have a group of one name, or a part is nothing by itself
@@ -60,8 +64,7 @@ def exclusive(regex: re.Pattern[str]) -> frozenset[tuple[int, int]]:
 
 
 def _needs_nothing_before(items: Items, seen: int) -> bool:
-    """Whether `items` mean the same whatever stands before the `seen` characters in front of them, and
-    whatever numbers their groups have."""
+    """Whether `items` mean the same whatever stands before the `seen` characters in front of them."""
     for item in items:
         op, value = str(item[0]), item[1]
         match op:
@@ -69,15 +72,14 @@ def _needs_nothing_before(items: Items, seen: int) -> bool:
                 is_end = str(value) in ("AT_END", "AT_END_STRING")
                 if not (is_end or (seen and str(value) in ("AT_BOUNDARY", "AT_NON_BOUNDARY"))):
                     return False
-            case "GROUPREF" | "GROUPREF_EXISTS" | "GROUPREF_IGNORE":
-                return False
             case "ASSERT" | "ASSERT_NOT" if value[0] < 0:
                 if value[1].getwidth()[1] > seen or not _needs_nothing_before(value[1], 0):
                     return False
             case _:
                 if not all(_needs_nothing_before(part, seen) for part in parts_of(item)):
                     return False
-        seen += int(PARSER.SubPattern(PARSER.State(), [item]).getwidth()[0])
+        if not op.startswith("GROUPREF"):  # of those only the whole regex knows the width
+            seen += int(PARSER.SubPattern(PARSER.State(), [item]).getwidth()[0])
     return True
 
 

@@ -50,6 +50,20 @@ def test_it_names_what_both_name(head, begin, end, text):
         assert at_once(whole, text) == in_turn(prefix, rule, text)
 
 
+@settings(max_examples=400, deadline=None)
+@given(REGEXES, REGEXES, REGEXES, TEXTS)
+def test_so_it_does_with_conditions(head, begin, end, text):
+    prefix = f"^(?P<mlfid>{head}){REST}"
+    rule = f"^(?P<odd>{begin})?(?P<user>(?(odd){end}|b)(?P=odd)?)"
+    try:
+        whole = whole_of(prefix, rule)
+    except re.error:
+        return
+
+    if whole is not None:
+        assert at_once(whole, text) == in_turn(prefix, rule, text)
+
+
 @settings(max_examples=600, deadline=None)
 @given(REGEXES, REGEXES, TEXTS)
 @example("a|^b", "c", "bc")
@@ -100,6 +114,26 @@ def test_look_behinds_that_stay_within_the_content_do_no_harm():
 
     assert whole is not None
     assert whole.match("xab c") and not whole.match("xabc")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "^(?P<odd>a)?(?(odd)b|c)(?P<user>.)$",
+        "^(?P<odd>[ab]+)-(?P=odd)(?P<user>.)$",
+        r"^(?:(?P<odd>a) )?(?P<user>(?P<known>\S+)|(?(odd)x.*?|[^:]+)) from b$",
+    ],
+)
+@pytest.mark.parametrize(
+    "text",
+    ["xab1", "xc2", "xac3", "xab-ab4", "xab-ba5", "xa x y z from b", "xa b from b", "xx y from b"],
+)
+def test_what_refers_to_a_group_by_its_name_is_joined(rule, text):
+    prefix = f"^(?P<mlfid>x)(y)?{REST}"
+    whole = whole_of(prefix, rule)
+
+    assert whole is not None
+    assert at_once(whole, text) == in_turn(prefix, rule, text)
 
 
 def test_the_prefix_is_not_tried_another_way_for_the_sake_of_the_rule():
