@@ -104,9 +104,10 @@ def required(
     `inner` is what its `group` holds, as somebody else will require of that.
     """
     inside = {} if inner is None else {regex.groupindex[group]: inner}
-    known = _known_with(cut)
+    known = _known_with(cut, bool(inside))
     if len(known) > _MOST_KNOWN:
-        known.clear()
+        _known_with.cache_clear()  # whoever uses it in another thread keeps it to the end
+        known = _known_with(cut, bool(inside))
     walk = _Walk(cut, inside, known)
     try:
         tree = tree_of(regex)
@@ -123,9 +124,9 @@ def forget_trees() -> None:
     trees.forget()
 
 
-@lru_cache(len(Cut))
-def _known_with(cut: Cut) -> _Known:
-    """Room for what is known of parts."""
+@lru_cache(2 * len(Cut))
+def _known_with(cut: Cut, has_inside: bool) -> _Known:
+    """Room for what is known of parts; what a group holds may be known to one walk and not to another."""
     return {}
 
 

@@ -260,3 +260,13 @@ def test_of_a_regex_nested_beyond_measure_nothing_is_sure():
     deep = re.compile("(?:a|" * 250 + "fail" + ")" * 250)
 
     assert required(deep) is None
+
+
+def test_what_a_group_holds_is_required_also_after_somebody_knew_nothing_of_it():
+    prefix = re.compile(r"^(?:\S+ )?(?P<content>.+)$")
+    inner = required(re.compile("^lost (?P<ip4>.+)$"))
+    assert required(prefix) is None
+
+    found = required(prefix, Cut.NOWHERE, inner, "content")
+
+    assert found == inner
