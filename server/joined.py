@@ -24,29 +24,25 @@ def joined(prefix: re.Pattern[str], content: str, rule: re.Pattern[str]) -> re.P
     """What matches a text without line feeds where `prefix` does, and `rule` its group `content`.
 
     It has the groups of both, but for `content`, by their names.  None where that cannot be told to
-    come to the same: all that `prefix` leaves must be the content, and `rule` begin there, and see nothing
-    before it.
+    come to the same: all that `prefix` leaves must be the content, and `rule` see nothing before that.
     """
     flags, rest = rule.flags, rf"(?P<{content}>.+)$"
     head, body = prefix.pattern.removesuffix(rest), rule.pattern.removeprefix("^")
-    if (
-        prefix.flags != flags
-        or flags & _OTHERWISE
-        or head == prefix.pattern
-        or body == rule.pattern
-    ):
+    way = "" if body != rule.pattern else ".*?"  # it may begin anywhere
+    if prefix.flags != flags or flags & _OTHERWISE or head == prefix.pattern:
         return None
     try:
         begin, inside = list(parsed(head, flags)), list(parsed(body, flags))
         # What was taken off their texts are items of their own, and hold for all the rest.
         is_whole = str(begin) == str(list(tree_of(prefix))[:-2])
-        is_tied = str(inside) == str(list(tree_of(rule))[1:]) and str(begin[:1]) == _BEGIN
-        if not (is_whole and is_tied and _needs_nothing_before(inside, 0)):
+        is_tied = str(begin[:1]) == _BEGIN
+        is_all = bool(way) or str(inside) == str(list(tree_of(rule))[1:])
+        if not (is_whole and is_tied and is_all and _needs_nothing_before(inside, 0)):
             return None
         if _NUMBERED.search(body):  # groups will have other numbers
             return None
         # As soon as the prefix has ended well it is settled where the content begins.
-        return re.compile(f"(?>(?:{head})(?=.))(?:{body})", flags)
+        return re.compile(f"(?>(?:{head})(?=.)){way}(?:{body})", flags)
     except re.error:  # both have a group of one name, or a part is nothing by itself
         return None
     except RecursionError:  # nested too deeply for this, though not for `re`

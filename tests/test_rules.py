@@ -82,9 +82,13 @@ def test_what_a_rule_names_comes_in_its_order_and_without_what_it_has_not():
     ]
 
 
-def test_a_rule_that_cannot_be_joined_with_the_prefix_finds_as_much():
-    rules = rules_of("failed <HOST>$", prefregex=r"^\w+: <F-CONTENT>.+</F-CONTENT>$")
+@pytest.mark.parametrize("prefix", [PREFIX, PREFIX.replace("MLFID", "SUBJECT")])
+@pytest.mark.parametrize("rule", ["failed <HOST>$", "(?<!not )failed <HOST>$"])
+def test_a_rule_finds_as_much_wherever_it_begins_and_whether_it_can_be_joined_or_not(prefix, rule):
+    rules = rules_of(rule, prefregex=prefix)
 
-    found = rules.failures(lines_of(*[f"web: it failed {EVE}"] * 3, f"failed {EVE}"))
+    found = rules.failures(
+        lines_of(*[f"d[1]: it failed {EVE}", f"d[2]: failed {EVE}"] * 2, f"failed {EVE}")
+    )
 
-    assert [EVE] * 3 == [failure.host for failure in found]
+    assert [EVE] * 4 == [failure.host for failure in found]
