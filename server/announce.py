@@ -10,21 +10,22 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from server.records import (
     AlreadyBanned,
     Crowded,
     Enforce,
     Event,
-    Failure,
+    Failed,
     Ignored,
     Lift,
     Order,
     Prolong,
     Spared,
 )
+
+_Single = Ignored | AlreadyBanned | Spared | Crowded
 
 INFO, NOTICE, WARNING = 20, 25, 30
 
@@ -38,27 +39,26 @@ class Passage(NamedTuple):
 
 
 def passages_of(jail: str, said: Iterable[Order | Event]) -> Iterator[Passage]:
-    """How `said` reads in the log; what failed one after the other is told together."""
-    for kind, some in groupby(said, type):
-        if kind is Failure:
-            yield Passage("fail2ban.filter", INFO, _found(jail, some))
+    """How `said` reads in the log; hosts that failed one after the other are told together."""
+    for one in said:
+        if isinstance(one, Failed):
+            yield Passage("fail2ban.filter", INFO, _found(jail, one))
         else:
-            for one in some:
-                logger, level, text = _line_of(jail, one)
-                yield Passage(logger, level, [text])
+            logger, level, text = _line_of(jail, one)
+            yield Passage(logger, level, [text])
 
 
-def _found(jail: str, failures: Iterable[Any]) -> list[str]:
-    """One line each, for less than half of a microsecond: there may be as many as a log has lines."""
+def _found(jail: str, failed: Failed) -> list[str]:
+    """One line each, for a third of a microsecond: there may be as many as a log has lines."""
     texts, known, date = list[str](), math.nan, ""
-    for host, when, *_ in failures:
+    for host, when in zip(failed.hosts, failed.moments, strict=True):
         if when != known:
             known, date = when, _date(when)
         texts.append(f"[{jail}] Found {host} - {date}")
     return texts
 
 
-def _line_of(jail: str, said: Order | Event) -> tuple[str, int, str]:
+def _line_of(jail: str, said: Order | _Single) -> tuple[str, int, str]:
     if isinstance(said, Enforce):  # these come by the ten thousand
         what = "Restore Ban" if said.restored else "Ban"
         return "fail2ban.actions", NOTICE, f"[{jail}] {what} {said.ban.host}"
@@ -83,8 +83,6 @@ def _line_of(jail: str, said: Order | Event) -> tuple[str, int, str]:
             return "fail2ban.actions", INFO, text
         case Lift(ban):
             return "fail2ban.actions", NOTICE, f"[{jail}] Unban {ban.host}"
-        case Failure():
-            return "fail2ban.filter", INFO, _found(jail, [said])[0]
 
 
 def _date(moment: float) -> str:

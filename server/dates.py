@@ -53,6 +53,10 @@ class DateHit(NamedTuple):
     moment: float | None
 
 
+# The date of a line by so many of its first characters, and what finds the last date in another line.
+Known = tuple[int, Mapping[str, DateHit], Callable[[str], DateHit | None]]
+
+
 class _Reading(NamedTuple):
     """What a date means as long as `since` <= now < `until`.
 
@@ -102,7 +106,9 @@ class DateDetector:
         self._until: float
         self._match: Callable[[str, int], re.Match[str] | None]
         self._cut: int
-        self._is_at_once: bool  # whether the same text in the same place says all
+        self._again: Callable[
+            [str], DateHit | None
+        ]  # where the same text in the same place says all
         self._forget(datestyles.PRESENT_DECADE)
 
     @property
@@ -128,30 +134,19 @@ class DateDetector:
         orders = (*self._at_begin, *self._anywhere, self._accustomed)
         return (*(number.get(reader.style, -1) for reader in orders), self._place)
 
-    @property
-    def reach(self) -> int:
-        """So many characters of a line are looked up among the `heads`."""
-        return self._reach
-
-    def heads(self, now: float) -> Mapping[str, DateHit]:
-        """The dates of lines that begin as these, as long as it is `now`; `find` adds to them."""
+    def known(self, now: float) -> Known:
+        """What is known of lines without a search, as long as it is `now` and `find` finds nothing new."""
         if not self._since <= now < self._until:
             self._heads.clear()
-        return self._heads
+            self._again = _no_hit
+        return self._reach, self._heads, self._again
 
     def find(self, line: str, now: float) -> DateHit | None:
         """The date in `line`; None if there is none."""
         if self._since <= now < self._until:
-            hit = self._heads.get(line[: self._reach])
-            if hit is not None:
+            hit = (self._reach and self._heads.get(line[: self._reach])) or self._again(line)
+            if hit:
                 return hit
-            if self._is_at_once:
-                match = self._match(line, self._place)
-                if match is not None and match[self._cut] == self._text:
-                    start, end = match.span(self._cut)
-                    if start != self._last.start:
-                        self._last = _hit(DateHit, (start, end, self._last.moment))
-                    return self._last
         if not self._decade_since <= now < self._decade_until:
             self._enter_decade(now)
         if self._place > _LEAD_LENGTH:
@@ -220,9 +215,10 @@ class DateDetector:
         """
         place = match.start()
         is_near = place <= _LEAD_LENGTH
-        self._is_at_once = (
-            is_near and not self._is_default and self._accustomed.is_telling and bool(self._text)
-        )
+        is_telling = is_near and not self._is_default and self._accustomed.is_telling
+        self._again = _no_hit
+        if is_telling and self._text:
+            self._again = _again(self._match, place, self._cut, self._text, hit.moment)
         if self._is_default and is_near:
             end = hit.end + _LOOKED_AT
             if end != self._reach or place != self._place or len(self._heads) >= _MOST_HEADS:
@@ -249,7 +245,7 @@ class DateDetector:
         self._accustomed = _Reader(_NO_STYLE, decade, self._zone)
         self._match = _no_match
         self._cut = 0
-        self._is_at_once = False
+        self._again = _no_hit
         self._place = 0
         self._text = ""
         self._heads.clear()
@@ -379,6 +375,28 @@ class _Reader:
         if text not in self._named_zones:
             self._named_zones[text] = FixedZone(zones.offset_of(text.upper()))
         return self._named_zones[text]
+
+
+def _again(
+    match: Callable[[str, int], re.Match[str] | None],
+    place: int,
+    cut: int,
+    text: str,
+    moment: float | None,
+) -> Callable[[str], DateHit | None]:
+    """What finds the date `text` in other lines, where it has the same `moment`."""
+
+    def again(line: str) -> DateHit | None:
+        found = match(line, place)
+        if found is None or found[cut] != text:
+            return None
+        return _hit(DateHit, (*found.span(cut), moment))
+
+    return again
+
+
+def _no_hit(line: str) -> DateHit | None:
+    return None
 
 
 def _no_match(line: str, place: int) -> re.Match[str] | None:

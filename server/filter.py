@@ -17,6 +17,7 @@ from common.options import JailConf
 from server.aside import Aside, Kept
 from server.dates import DateDetector, DateHit
 from server.literals import Cut, Need, better, forget_trees, required
+from server.packing import Failures, Packer
 from server.pattern import Pattern
 from server.records import Failure, JournalBlock, LogBlock
 from server.rules import Rules
@@ -194,26 +195,38 @@ class Filter:
 
     def failures(self, block: LogBlock | JournalBlock, now: float) -> list[Failure]:
         """What failed in `block`, in its order."""
+        return list(self.caught(block, now, Packer()))
+
+    def caught(self, block: LogBlock | JournalBlock, now: float, packer: Packer) -> Failures:
+        """The same, packed by `packer`."""
+        caught = Failures(packer)
         if isinstance(block, LogBlock):
             if not block.data:
-                return []
-            if (screen := self._screens.quick) is not None:
-                return self._screened(screen, block, now)
-            return self.of_candidates(block.path, lines_of(block), now)
-        found = []
+                pass
+            elif (screen := self._screens.quick) is not None:
+                self._screened(screen, block, now, caught)
+            else:
+                self._catch(block.path, lines_of(block), now, caught)
+            return caught
         every = self._rules.every
         for moment, text in block.entries:
             line, when = text[:LONGEST_LINE], _not_ahead(moment, now)
             failure = self._rules.failure(block.source, -1, line, line, when, every)
             if failure is not None:
-                found.append(failure)
-        return found
+                caught.add(failure)
+        return caught
 
     def of_candidates(
         self, path: str, candidates: Iterable[Candidate], now: float
     ) -> list[Failure]:
         """What failed in those lines of a file that are worth looking at, in their order."""
-        found = []
+        caught = Failures(Packer())
+        self._catch(path, candidates, now, caught)
+        return list(caught)
+
+    def _catch(
+        self, path: str, candidates: Iterable[Candidate], now: float, caught: Failures
+    ) -> None:
         for offset, data, rules in candidates:
             line = self._decode(data[:LONGEST_LINE])
             text, when, _ = self.without_date(path, line, now)
@@ -222,24 +235,23 @@ class Filter:
                 continue
             failure = self._rules.failure(path, offset, line, text, when, some)
             if failure is not None:
-                found.append(failure)
-        return found
+                caught.add(failure)
 
-    def _screened(self, screen: Screen, block: LogBlock, now: float) -> list[Failure]:
-        """What failed in `block`; lines that cannot have failed are passed over."""
+    def _screened(self, screen: Screen, block: LogBlock, now: float, caught: Failures) -> None:
+        """Add what failed in `block`; lines that cannot have failed are passed over."""
         path, data = block.path, block.data
-        begin, found = 0, []
+        begin = 0
         lessons = self._lessons.get(path, LESSONS)
         if lessons:
             begin, lessons = _after_lines(data, lessons)
             self._lessons[path] = lessons
-            taught = self._lessons_of(data[:begin], block.start.offset)
-            found = self.of_candidates(path, taught, now)
+            self._catch(path, self._lessons_of(data[:begin], block.start.offset), now, caught)
             forget_trees()
         if (aside := self._screens.aside) is not None:
-            return found + self._of_talks(aside, block, begin, now)
-        places = _places(screen, block, begin)
-        return found + self._rules.failures(self._read(block, begin, places, now))
+            self._of_talks(aside, block, begin, now, caught)
+        else:
+            places = _places(screen, block, begin)
+            self._rules.failures(self._read(block, begin, places, now), caught)
 
     def passes_over(self, block: LogBlock) -> bool:
         """Whether one search for all has told that no line of `block` is worth a look."""
@@ -268,8 +280,10 @@ class Filter:
         for at, line, _ in _lines(data, offset):
             yield at, line, may_match and self._rules_of[may_match(line)]
 
-    def _of_talks(self, aside: Aside, block: LogBlock, begin: int, now: float) -> list[Failure]:
-        """What failed, where lines that are no failures in themselves are read only if need be."""
+    def _of_talks(
+        self, aside: Aside, block: LogBlock, begin: int, now: float, caught: Failures
+    ) -> None:
+        """Add what failed, where lines that are no failures in themselves are read only if need be."""
         whole, quick, _, _ = self._screens
         assert quick is not None and whole is not None
         last = self._last_dates.get(block.path)
@@ -282,13 +296,14 @@ class Filter:
         if self._is_busy:
             worthy = list(_places(whole, block, begin))
             earlier = self._of_kept(kept, block, begin, last, now)
-            found = self._rules.failures(chain(earlier, self._read(block, begin, worthy, now)))
-            self._is_busy = _CALM * len(found) >= len(worthy)
+            before = len(caught)
+            self._rules.failures(chain(earlier, self._read(block, begin, worthy, now)), caught)
+            self._is_busy = _CALM * (len(caught) - before) >= len(worthy)
             if not self._is_busy:
                 are_open = all(map(aside.open, self._ids_of(self._rules.talks)))
                 if self._has_parted_ids or not are_open:
                     self._read_all()
-            return found
+            return
         lines = list(self._read(block, begin, worthy, now))
         tokens = list(map(aside.token_of, self._ids_of(tried.key for *_, tried in lines)))
         kept = aside.sort(block.path, block.start.offset + begin, block.data[begin:], tokens)
@@ -301,7 +316,7 @@ class Filter:
             kept = [one for one in kept if one.path != path or one.offset not in read]
             lines += self._of_kept(kept, block, begin, last, now)
             lines.sort(key=lambda line: line[1] if line[0] == path else -1)
-        return self._rules.failures(lines)
+        self._rules.failures(lines, caught)
 
     def _read_all(self) -> None:
         """From now on, read all lines at once."""
@@ -355,14 +370,20 @@ class Filter:
             self._rules,
             self._screens.mute,
         )
-        find, hit_of, reach = dates.find, dates.heads(now).get, dates.reach
+        find, (reach, heads, again) = dates.find, dates.known(now)
         has_aside = self._screens.aside is not None
         is_busy = self._is_busy or not has_aside
         every_rule_of, rules_of = self._rules_of, self._quick_rules_of
         known = None if block.found is None else block.found.read_by(self._way)
-        cut = 0
+        decode, longest, places, whole, cut = self._decode, LONGEST_LINE, iter(places), "", 0
+        few = list(islice(places, len(data) // _SPARSE + 1))
+        if len(few) > len(data) // _SPARSE and data.isascii() and b"\r" not in data:
+            # Then there is no more to it, but for NULs, which `decode` takes from a line's ends.
+            whole = "" if b"\0" in data else data.decode("ascii")
         # What `without_date` does; a call more would cost as much as it does.
-        for start, end, mask, line in self._with_texts(data, places):
+        for start, end, mask in chain(few, places):
+            stop = end if end - start <= longest else start + longest
+            line = whole[start:stop] if whole else decode(data[start:stop])
             if known and (one := known.get(start)):
                 line, text, cut, when = one
                 last_dates[path] = when
@@ -370,10 +391,10 @@ class Filter:
             elif takes_now:
                 text = line
             else:
-                hit = hit_of(line[:reach]) if reach else None
+                hit = heads.get(line[:reach]) if reach else again(line)
                 if hit is None:
                     hit = find(line, now)
-                    reach = dates.reach
+                    reach, heads, again = dates.known(now)
                 if hit is None:
                     text, cut, moment = line, 0, None
                 else:
@@ -396,27 +417,6 @@ class Filter:
                 yield path, offset + start, line, text, cut, when, some, tried
         if not takes_now:
             self._date_before(path, data, skipped, len(data), now, known)
-
-    def _with_texts(
-        self, data: bytes, places: Iterable[Place]
-    ) -> Iterable[tuple[int, int, int, str]]:
-        """`places` and the lines that stand there."""
-        decode, longest, places = self._decode, LONGEST_LINE, iter(places)
-
-        def decoded(some: Iterable[Place]) -> Iterator[tuple[int, int, int, str]]:
-            return (
-                (start, end, mask, decode(data[start : min(end, start + longest)]))
-                for start, end, mask in some
-            )
-
-        few = list(islice(places, len(data) // _SPARSE + 1))
-        if len(few) <= len(data) // _SPARSE or not data.isascii() or b"\r" in data or b"\0" in data:
-            return decoded(chain(few, places))
-        text = data.decode("ascii")  # then there is no more to it
-        return (
-            (start, end, mask, text[start : end if end - start <= longest else start + longest])
-            for start, end, mask in chain(few, places)
-        )
 
     def _date_before(
         self, path: str, data: bytes, begin: int, end: int, now: float, known: _KnownLines | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from common.address import holds, place_of
 from common.options import JailConf
@@ -25,7 +26,7 @@ from server.networks import (
     remains,
     single_of,
 )
-from server.packing import Packer
+from server.packing import Failures, Packer
 from server.pardons import Pardons
 from server.portion import Portion
 from server.records import (
@@ -34,6 +35,7 @@ from server.records import (
     Crowded,
     Enforce,
     Event,
+    Failed,
     Failure,
     Ignored,
     Lift,
@@ -88,9 +90,9 @@ class _Changes:
         # The ban is saved all the same: it is history.
         self.lifted[host] = None
 
-    def fail(self, host: str, packed: bytes) -> None:
-        self.hosts.append(host)
-        self.packed.append(packed)
+    def fail(self, hosts: Iterable[str], packed: Iterable[bytes]) -> None:
+        self.hosts += hosts
+        self.packed += packed
 
     def settle(self, host: str) -> None:
         self.settled[host] = len(self.hosts)
@@ -139,9 +141,9 @@ class Jail:
     def __init__(self, conf: JailConf, help: Help | None = None) -> None:
         self.conf = conf
         self.bans = BanList()
-        self._packer = Packer()
+        self.packer = Packer()
         self.failures = FailureCounter(
-            conf.max_retry, conf.find_time, conf.max_hosts, conf.max_matches, self._packer
+            conf.max_retry, conf.find_time, conf.max_hosts, conf.max_matches, self.packer
         )
         self.total_failed = 0
         self.total_banned = 0
@@ -157,52 +159,81 @@ class Jail:
 
     def on_failure(self, failure: Failure, now: float) -> list[Order | Event]:
         """A host failed."""
-        return self.on_failures((failure,), now)
+        return self.on_failures(Failures(self.packer, (failure,)), now)
 
-    def on_failures(self, failures: Iterable[Failure], now: float) -> list[Order | Event]:
-        """Hosts failed, one after the other; what comes of it, in the same order."""
-        latest, horizon, most = now + _AHEAD, now - self.conf.find_time, self.conf.max_retry
-        forgive = self._pardons.forgive if self._pardons else None
-        is_ignored = self._help.is_ignored if self.conf.ignore_command else None
-        known, counter, pack = self._known, self.failures, self._packer.pack
-        note_host, note = self._changes.hosts.append, self._changes.packed.append
+    def on_failures(self, failures: Failures, now: float) -> list[Order | Event]:
+        """Hosts failed, one after the other, as `packer` has packed it; what comes of it, in their order."""
         said: list[Order | Event] = []
-        for failure in failures:
-            host, when, _, _, attempts, _, _, _, _ = failure
-            if when < horizon:
+        counted = self._all_counted(failures.hosts)
+        begin = 0
+        for at in self._odd_among(failures, counted, now):
+            self._count(failures[begin:at], counted[begin:at], now, said)
+            self._look_at(failures[at : at + 1], counted[at], now, said)
+            begin = at + 1
+        self._count(failures[begin:], counted[begin:], now, said)
+        return said
+
+    def _odd_among(self, failures: Failures, counted: Sequence[str], now: float) -> Iterable[int]:
+        """Which failures, by their places, may be more than just counted."""
+        if self._pardons or self.conf.ignore_command:
+            return range(len(failures))
+        latest, horizon, moments = now + _AHEAD, now - self.conf.find_time, failures.moments
+        if all(counted) and (not moments or horizon <= min(moments) <= max(moments) <= latest):
+            return ()
+        both = enumerate(zip(counted, moments, strict=True))
+        return [at for at, (host, when) in both if not host or not horizon <= when <= latest]
+
+    def _look_at(self, one: Failures, counted: str, now: float, said: list[Order | Event]) -> None:
+        """A host failed, of which not more is known."""
+        (failure,) = one
+        if failure.when < now - self.conf.find_time:
+            return
+        if failure.when > now + _AHEAD:
+            failure = failure._replace(when=now)
+            one = Failures(self.packer, (failure,))
+        if self._pardons and self._pardons.forgive(failure.host, failure.when):
+            return
+        if not counted:
+            said.append(Ignored(failure.host, "ip"))
+        elif self.conf.ignore_command and self._help.is_ignored(failure):
+            said.append(Ignored(failure.host, "command"))
+        else:
+            self._count(one, [counted], now, said)
+
+    def _count(
+        self, failures: Failures, counted: list[str], now: float, said: list[Order | Event]
+    ) -> None:
+        """Hosts failed, which count as `counted`."""
+        hosts, moments, packed = failures.hosts, failures.moments, failures.packed
+        if counted != hosts:
+            packed = [
+                one if into == host else self.packer.moved(host, into, one)
+                for host, into, one in zip(hosts, counted, packed, strict=True)
+            ]
+        is_each_one = self.packer.is_each_one
+        self.total_failed += (
+            len(hosts) if is_each_one else sum(map(self.packer.attempts_of, packed))
+        )
+        counter, most, begin = self.failures, self.conf.max_retry, 0
+        for upto, times in enumerate(map(counter.put, counted, moments, packed), 1):
+            if times < most and not counter.forgotten:
                 continue
-            if when > latest:
-                when, failure = now, failure._replace(when=now)
-            if forgive and forgive(host, when):
-                continue
-            counted = known.get(host)
-            if counted is None:
-                counted = self._judge(host)
-            if not counted:
-                said.append(Ignored(host, "ip"))
-                continue
-            if is_ignored and is_ignored(failure):
-                said.append(Ignored(host, "command"))
-                continue
-            self.total_failed += attempts
-            said.append(failure)
-            if counted != host:
-                fields = {**failure.fields, "seen": host}
-                host, failure = counted, failure._replace(host=counted, fields=fields)
-            packed = pack(failure)
-            note_host(host)
-            note(packed)
-            if counter.put(host, when, packed) >= most:
-                said += self._convict(host, now)
+            self._changes.fail(counted[begin:upto], packed[begin:upto])
+            said.append(Failed(hosts[begin:upto], moments[begin:upto]))
+            begin = upto
+            if times >= most:
+                said += self._convict(counted[upto - 1], now)
             if counter.forgotten:
                 forgotten = self._settle_forgotten()
                 said += self._crowd.grow(forgotten, self.conf.max_hosts, now)
-        return said
+        if begin < len(hosts):
+            self._changes.fail(counted[begin:], packed[begin:])
+            said.append(Failed(hosts[begin:], moments[begin:]))
 
     def hold(self, failure: Failure) -> None:
         """Keep in mind, and save, a failure by a name until `release`; it counts for nothing yet."""
         self._held.setdefault(failure.host, []).append(failure)
-        self._changes.fail(failure.host, self._packer.pack(failure))
+        self._changes.fail((failure.host,), (self.packer.pack(failure),))
 
     def release(self, failure: Failure) -> None:
         """It is known whose `failure` was; what that comes to is saved together with this."""
@@ -212,7 +243,7 @@ class Jail:
         held.remove(failure)
         self._changes.settle(failure.host)
         for one in held:
-            self._changes.fail(one.host, self._packer.pack(one))
+            self._changes.fail((one.host,), (self.packer.pack(one),))
         if not held:
             del self._held[failure.host]
 
@@ -224,7 +255,7 @@ class Jail:
         """Lift the bans that are over by `now`, and forget failures that no longer count."""
         self.failures.drop_older_than(now - self.conf.find_time)
         if not self.failures and not self._changes.packed:
-            self._packer.clear()
+            self.packer.clear()
         self._pardons.drop_older_than(now - self.conf.find_time)
         orders: list[Order] = []
         for ban in self.bans.take_over(now):
@@ -406,7 +437,7 @@ class Jail:
             banned=tuple(changes.banned.values()),
             lifted=tuple(changes.lifted),
             settled=tuple(changes.settled),
-            failed=changes.failed(self._packer),
+            failed=changes.failed(self.packer),
         )
 
     # ----------------------------------------------------------------------------------------------
@@ -436,7 +467,7 @@ class Jail:
         counted = self._as_counted(failure)
         if counted.host != failure.host:
             self._changes.settle(failure.host)
-            self._changes.fail(counted.host, self._packer.pack(counted))
+            self._changes.fail((counted.host,), (self.packer.pack(counted),))
         return counted
 
     def _settle_forgotten(self) -> int:
@@ -607,9 +638,17 @@ class Jail:
 
     def _note(self, failure: Failure) -> None:
         """Count `failure`, and have it saved."""
-        packed = self._packer.pack(failure)
-        self._changes.fail(failure.host, packed)
+        packed = self.packer.pack(failure)
+        self._changes.fail((failure.host,), (packed,))
         self.failures.put(failure.host, failure.when, packed)
+
+    def _all_counted(self, hosts: Iterable[str]) -> list[str]:
+        """What stands for each of `hosts` when it is counted; empty where it is ignored."""
+        counted = list(map(self._known.get, hosts))
+        if None in counted:
+            both = zip(hosts, counted, strict=True)
+            return [self._judge(host) if one is None else one for host, one in both]
+        return cast("list[str]", counted)
 
     def _judge(self, host: str) -> str:
         """What stands for `host` when it is counted; empty if it is ignored."""

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, overload
 
 from server.records import Failure
 
 _HEAD = struct.Struct("<dqII")
 _MOMENT = struct.Struct("<d")
 _WORD = struct.Struct("<I")
+_WORDS = struct.Struct("<II")
 _KIND_AT, _LINES_AT = 16, 20
 _BODY = _HEAD.size
 MOMENT = slice(0, 8)  # where the moment stands …
@@ -35,10 +37,32 @@ Kind = tuple[str, int, bool, int, tuple[str, ...] | None]
 _Way = tuple[int, str | None, Callable[[Mapping[str, Any]], Any], int]
 _NO_WAY: _Way = (-1, None, lambda fields: "", 0)
 
+# To move failures of a kind from a host to its network: the number of their kind then, where among its
+# names the host's was left out, and how many others it has; -1: not known.
+_Move = tuple[int, int, int]
+
+# What packs a match: told that, its moment, its line's offset, and the line.
+Press = Callable[[Any, float, int, str], bytes]
+
 _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 _pack_head = _HEAD.pack
+_words = _WORDS.pack
 _word_in = _WORD.unpack_from
 moment_in = _MOMENT.unpack_from  # a tuple of one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What all matches of a failregex `rule` have in common that name their host in one group.
+
+    The names of fields (more may be there than a match has), which of them is the host, and what reads
+    the others from a match.
+    """
+
+    rule: int
+    names: tuple[str, ...]
+    own: str
+    others: Callable[[Any], Any]
 
 
 class Packer:
@@ -53,6 +77,8 @@ class Packer:
         self._numbers: dict[Kind, int] = {}
         # By path, rule, is_name, attempts and the names of all fields, as they were met last.
         self._ways: dict[tuple[Any, ...], _Way] = {}
+        self._presses: dict[str, _Presses] = {}
+        self._moves: dict[int, _Move] = {}
         self.is_each_one = True  # as long as no failure has counted more than once …
         self.has_each_lines = True  # … or came without a line
 
@@ -111,6 +137,43 @@ class Packer:
         """The failure of `host` that was packed."""
         return unpacked(self.kinds[number_of(packed)], host, packed)
 
+    def presses(self, path: str) -> Mapping[Shape, Press]:
+        """What packs matches in lines of `path`, by their shape: a quarter of the work of `pack`.
+
+        A press returns b"" where there is more to it, and raises TypeError where a match lacks a field.
+        """
+        if path not in self._presses:
+            self._presses[path] = _Presses(self, path)
+        return self._presses[path]
+
+    def moved(self, host: str, into: str, packed: bytes) -> bytes:
+        """What was packed for `host` as a failure of the network `into`, where it was `seen`."""
+        number = number_of(packed)
+        move = self._moves.get(number)
+        if move is None:
+            move = self._moves[number] = self._move_of(self.kinds[number])
+        to, own, others = move
+        if to < 0:
+            failure = self.unpack(host, packed)
+            fields = {**failure.fields, "seen": host}
+            return self.pack(failure._replace(host=into, fields=fields))
+        cut, seen = _word_in(packed, _LINES_AT)[0], _data(host)
+        named = packed[_BODY:cut].split(b"\0") if others else []
+        if own >= 0:
+            named.insert(own, seen)
+        told = b"\0".join((*named, seen))
+        return packed[:_KIND_AT] + _words(to, _BODY + len(told)) + told + packed[cut:]
+
+    def _move_of(self, kind: Kind) -> _Move:
+        path, rule, is_name, attempts, names = kind
+        if names is None or "seen" in names:
+            return -1, -1, 0
+        own = next((at for at, name in enumerate(names) if name[:1] == _OWN), -1)
+        to = self.number(
+            (path, rule, is_name, attempts, (*(name.removeprefix(_OWN) for name in names), "seen"))
+        )
+        return to, own, len(names) - (own >= 0)
+
     def attempts_of(self, packed: bytes) -> int:
         return self.kinds[number_of(packed)][3]
 
@@ -120,6 +183,72 @@ class Packer:
             self._numbers[kind] = len(self.kinds)
             self.kinds.append(kind)
         return self._numbers[kind]
+
+
+class _Presses(dict[Shape, Press]):
+    """Those for one path, made when they are first asked for."""
+
+    def __init__(self, packer: Packer, path: str) -> None:
+        self._packer, self._path = packer, path
+
+    def __missing__(self, shape: Shape) -> Press:
+        names = tuple(_OWN + name if name == shape.own else name for name in shape.names)
+        number = self._packer.number((self._path, shape.rule, False, 1, names))
+        press = self[shape] = _press(number, shape.others, len(names) - 1)
+        return press
+
+
+def _press(number: int, others_of: Callable[[Any], Any], many: int) -> Press:
+    pack_head, before = _pack_head, _BODY - 1
+
+    def press(found: Any, when: float, offset: int, line: str) -> bytes:
+        others = others_of(found)
+        named = others if many < 2 else _BETWEEN.join(others)
+        text = named + "\0" + line
+        if "\0" in line or not text.isascii():
+            return b""
+        return pack_head(when, offset, number, before + len(text) - len(line)) + text.encode()
+
+    return press
+
+
+class Failures(Sequence[Failure]):
+    """Failures in their order, as columns: who, when, and as `packer` has packed them.
+
+    Each is a record only for who asks for it.  With `has_names` some hosts may still have to be resolved.
+    """
+
+    __slots__ = ("packer", "hosts", "moments", "packed", "has_names")
+
+    def __init__(self, packer: Packer, failures: Iterable[Failure] = ()) -> None:
+        self.packer = packer
+        self.hosts: list[str] = []
+        self.moments: list[float] = []
+        self.packed: list[bytes] = []
+        self.has_names = False
+        for failure in failures:
+            self.add(failure)
+
+    def add(self, failure: Failure) -> None:
+        self.hosts.append(failure.host)
+        self.moments.append(failure.when)
+        self.packed.append(self.packer.pack(failure))
+        self.has_names = self.has_names or failure.is_name
+
+    def __len__(self) -> int:
+        return len(self.hosts)
+
+    @overload
+    def __getitem__(self, at: int) -> Failure: ...
+    @overload
+    def __getitem__(self, at: slice) -> Failures: ...
+    def __getitem__(self, at: int | slice) -> Failure | Failures:
+        if not isinstance(at, slice):
+            return self.packer.unpack(self.hosts[at], self.packed[at])
+        some = Failures(self.packer)
+        some.hosts, some.moments = self.hosts[at], self.moments[at]
+        some.packed, some.has_names = self.packed[at], self.has_names
+        return some
 
 
 def unpacked(kind: Kind, host: str, packed: bytes) -> Failure:

@@ -8,7 +8,7 @@ Moments are seconds since 1970 (float), lengths seconds; "for ever" is `math.inf
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -75,7 +75,6 @@ class JournalBlock:
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
-# One is made for every line that fails; a tuple takes a quarter of a frozen dataclass's time.
 class Failure(NamedTuple):
     """A host failed.  `host` is an address in its shortest form, a host name, or any other id.
 
@@ -96,7 +95,8 @@ class Failure(NamedTuple):
     rule: int = -1
 
 
-# So are bans, and what is ordered of them: a hundred thousand may be restored at a start.
+# A tuple, as what is ordered of bans: a hundred thousand may be restored at a start, and a frozen dataclass
+# takes four times as long.
 class Ban(NamedTuple):
     """A host shut out of one jail from `since` on, for `seconds`.
 
@@ -152,6 +152,13 @@ class Lift(NamedTuple):
 Order = Enforce | Prolong | Lift
 
 
+class Failed(NamedTuple):
+    """Hosts failed, one after the other, each at its moment."""
+
+    hosts: Sequence[str]
+    moments: Sequence[float]
+
+
 @dataclass(frozen=True, slots=True)
 class Ignored:
     """A failure that counts for nothing; `why` is what covers its host: `ip`, `command`, …"""
@@ -183,7 +190,7 @@ class Crowded:
     most: int
 
 
-Event = Failure | Ignored | AlreadyBanned | Spared | Crowded
+Event = Failed | Ignored | AlreadyBanned | Spared | Crowded
 
 
 @dataclass(frozen=True, slots=True)

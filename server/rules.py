@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from common.address import shortest
@@ -18,6 +19,7 @@ from common.options import JailConf
 from server.ambiguity import LONGEST
 from server.conversation import LONGEST_TEXT, Conversations, Said
 from server.joined import exclusive, joined
+from server.packing import Failures, Press, Shape
 from server.pattern import Id, Pattern, id_of, skipped_spans
 from server.records import Failure
 from server.trees import tree_of
@@ -105,12 +107,13 @@ class _Hard:
 
 
 _HARD = _Hard()
+_NO_PRESSES: Mapping[Shape, Press] = {}
 _NOT_AT_ONCE = (-1,)  # in the place of failregexes: the last attempt gives up
 
 # The groups of a match, of prefregex and failregex together, that hold the conversation's id and tell
-# its end (0: none), and for each group that may hold an address what tells all that is shown if it does.
-_Shown = Callable[["re.Match[str]"], dict[str, Any]]
-_Ways = tuple[int, int, tuple[tuple[int, _Shown], ...]]
+# its end (0: none), and for each group that may hold an address the match's shape if it does, and all
+# groups that are shown then, by their names.
+_Ways = tuple[int, int, tuple[tuple[int, Shape, Mapping[str, int]], ...]]
 _Attempt = Callable[[str], "re.Match[str] | _Hard | None"]
 
 
@@ -211,16 +214,17 @@ class Rules:
         seen = outer[self._content] or "" if self._content else text
         return _new(Begun, (outer, seen, outer[self._key] if self._key else None))
 
-    def failures(self, lines: Iterable[tuple[Any, ...]]) -> list[Failure]:
-        """The failures that `lines`, each a `Line` or a tuple like it, make known, in their order.
+    def failures(self, lines: Iterable[tuple[Any, ...]], into: Failures) -> None:
+        """Add the failures that `lines`, each a `Line` or a tuple like it, make known, in their order.
 
         `_judged` says of a line what it is.  Most are simple, though, and of those all is done here: a
         call for each step would take longer than the regexes do.
         """
-        failures: list[Failure] = []
-        take, attempts, ways, longest = failures.append, self._attempts, self._ways, self._longest
-        is_open, begin = self._talks.is_open, self._talks.begin
-        say, new = self._said_once_more, _new
+        attempts, ways, longest = self._attempts, self._ways, self._longest
+        is_open, begin, say = self._talks.is_open, self._talks.begin, self._said_once_more
+        add_host, add_moment = into.hosts.append, into.moments.append
+        add_packed, presses_of = into.packed.append, into.packer.presses
+        at_path, presses = None, _NO_PRESSES
         for whole in lines:
             path, offset, line, text, _, when, some, tried = whole
             found: Any
@@ -240,22 +244,31 @@ class Rules:
                 keyed, end, addresses = ways[rule]
                 key = found[keyed] if keyed else None
                 if not (key and is_open(key)):
-                    for group, shown_of in addresses:  # noqa: B007
+                    for group, shape, shown in addresses:  # noqa: B007
                         if (address := found[group]) and (host := shortest(address)) is not None:
                             break
             if host is None:
                 if (failure := self._judged(Line(*whole))) is not None:
-                    take(failure)
+                    into.add(failure)
                 longest = self._longest
                 continue
-            shown = shown_of(found)
-            if None in shown.values():
-                shown = {name: value for name, value in shown.items() if value is not None}
             if key and not key.isspace() and not (end and found[end] is not None):
                 begin(key, (say, (rule, line, text), when))
-            take(new(Failure, (host, when, (line,), False, 1, shown, path, offset, rule)))
+            if path is not at_path:
+                at_path, presses = path, presses_of(path)
+            try:
+                packed = presses[shape](found, when, offset, line) if host == address else b""
+            except TypeError:  # it does not have all that it may have
+                packed = b""
+            if packed:
+                add_host(host)
+                add_moment(when)
+                add_packed(packed)
+            else:
+                fields = {name: found[group] for name, group in shown.items()}
+                fields = {name: value for name, value in fields.items() if value is not None}
+                into.add(Failure(host, when, (line,), False, 1, fields, path, offset, rule))
         self._talks.trim()
-        return failures
 
     def tried(self, line: str, text: str, rules: Sequence[int]) -> Tried | None:
         """Whether one of `rules` matches `line`, without its date `text`, or may do so; None if not."""
@@ -289,7 +302,7 @@ class Rules:
             else:
                 return _HARD
         self._longest = min(self._longest, *(each.reach for each in watched))
-        self._ways[rule] = _ways_of(regex, pattern.regex, self._plans[rule])
+        self._ways[rule] = _ways_of(regex, rule, pattern, self._plans[rule])
         self._attempts[rule] = attempt
         return _HARD
 
@@ -509,9 +522,9 @@ def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> _Plan:
     )
 
 
-def _ways_of(whole: re.Pattern[str], rule: re.Pattern[str], plan: _Plan) -> _Ways:
-    """How to read a match of `whole`, which has the groups of `rule`, plan's failregex, by their names."""
-    groups, apart = whole.groupindex, exclusive(rule)
+def _ways_of(whole: re.Pattern[str], rule: int, pattern: Pattern, plan: _Plan) -> _Ways:
+    """How to read a match of `whole`, which has the groups of `pattern`, the failregex, by their names."""
+    groups, apart = whole.groupindex, exclusive(pattern.regex)
     ways = []
     for address in plan.addresses:
         own = next(name for name, group in plan.shown if group == address)
@@ -520,18 +533,14 @@ def _ways_of(whole: re.Pattern[str], rule: re.Pattern[str], plan: _Plan) -> _Way
             for name, group in plan.shown
             if (min(group, address), max(group, address)) not in apart
         }
-        ways.append((groups[own], _shown_of(shown)))
+        others = [group for name, group in shown.items() if name != own]
+        read = itemgetter(*others) if others else _nothing
+        ways.append((groups[own], Shape(rule, tuple(shown), own, read), shown))
     return groups.get("mlfid", 0), groups.get("mlfforget", 0), tuple(ways)
 
 
-def _shown_of(groups: dict[str, int]) -> _Shown:
-    """What tells what a match has in `groups`, by their names; most rules have but one or two of them."""
-    match list(groups.items()):
-        case [(name, group)]:
-            return lambda found: {name: found[group]}
-        case [(one, first), (two, second)]:
-            return lambda found: {one: found[first], two: found[second]}
-    return lambda found: {name: found[group] for name, group in groups.items()}
+def _nothing(found: re.Match[str]) -> str:
+    return ""
 
 
 def _give_up(text: str) -> _Hard:

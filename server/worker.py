@@ -18,7 +18,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +35,7 @@ from server.guard import Guard, problems_of
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
+from server.packing import Failures
 from server.patrol import Patrol
 from server.plugins import Plugin
 from server.portion import Portion
@@ -45,6 +45,7 @@ from server.records import (
     Ban,
     Enforce,
     Event,
+    Failed,
     Failure,
     JournalBlock,
     Lift,
@@ -80,8 +81,7 @@ _BULK = 1 << 20  # so much of a log leaves memory free in many places when it wa
 _REST = 0.5  # … and when nothing came for so many seconds, it is given back
 _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay unsaved
 
-_JUST_FAILURES = {Failure}
-_is_name = attrgetter("is_name")
+_JUST_FAILURES = {Failed}
 
 T = TypeVar("T")
 
@@ -340,11 +340,11 @@ class Worker:
     def _on_block(self, block: LogBlock | JournalBlock) -> None:
         now = self._world.clock()
         for piece in self._pieces_of(block):
-            failures = self._filter.failures(piece, now)
+            caught = self._filter.caught(piece, now, self._jail.packer)
             if not block.is_known:  # what failed there counts already; what is open is known again
-                self._tell_of(failures)
+                self._tell_of(caught)
             if isinstance(piece, LogBlock):
-                self._is_dense = len(failures) * _DENSE > len(piece.data)
+                self._is_dense = len(caught) * _DENSE > len(piece.data)
         self._get_to_end(block)
 
     def _get_to_end(self, block: LogBlock | JournalBlock) -> None:
@@ -381,11 +381,11 @@ class Worker:
         if self._losses != self._world.store.losses:
             self._save_anew()
 
-    def _tell_of(self, failures: Sequence[Failure]) -> None:
+    def _tell_of(self, caught: Failures) -> None:
         now = self._world.clock()
-        for at in range(0, len(failures), _MOST_SAID):
-            some = failures[at : at + _MOST_SAID]
-            if self._jail.conf.use_dns != "raw" and any(map(_is_name, some)):
+        for at in range(0, len(caught), _MOST_SAID):
+            some = caught[at : at + _MOST_SAID]
+            if some.has_names and self._jail.conf.use_dns != "raw":
                 said = []
                 for failure in some:
                     if failure.is_name:
@@ -397,7 +397,7 @@ class Worker:
             self._tell(said)
 
     def _count(self, failures: Sequence[Failure]) -> None:
-        self._tell_of(failures)
+        self._tell_of(Failures(self._jail.packer, failures))
         self._save()
 
     def _tell(self, said: Sequence[Order | Event]) -> None:

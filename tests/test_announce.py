@@ -4,7 +4,7 @@ import time
 import pytest
 
 from server.announce import passages_of
-from server.records import AlreadyBanned, Ban, Enforce, Failure, Ignored, Lift, Prolong
+from server.records import AlreadyBanned, Ban, Enforce, Failed, Ignored, Lift, Prolong
 
 WHEN = time.mktime((2026, 11, 22, 10, 0, 0, 0, 0, -1))
 BAN = Ban("ssh", "192.0.2.1", WHEN, 600, count=2)
@@ -13,7 +13,7 @@ BAN = Ban("ssh", "192.0.2.1", WHEN, 600, count=2)
 @pytest.mark.parametrize(
     ("said", "line"),
     [
-        (Failure("192.0.2.1", WHEN), ("filter", 20, "[ssh] Found 192.0.2.1 - 2026-11-22 10:00:00")),
+        (Failed(["192.0.2.1"], [WHEN]), ("filter", 20, "[ssh] Found 192.0.2.1 - 2026-11-22 10:00:00")),
         (Ignored("192.0.2.1", "ip"), ("filter", 20, "[ssh] Ignore 192.0.2.1 by ip")),
         (AlreadyBanned("192.0.2.1"), ("actions", 25, "[ssh] 192.0.2.1 already banned")),
         (Enforce(BAN), ("actions", 25, "[ssh] Ban 192.0.2.1")),
@@ -30,10 +30,9 @@ def test_the_log_reads_as_other_programs_expect(said, line):
 
 def test_what_failed_is_told_together_and_in_order():
     said = [
-        Failure("192.0.2.1", WHEN),
-        Failure("192.0.2.2", WHEN + 0.9),
+        Failed(["192.0.2.1", "192.0.2.2"], [WHEN, WHEN + 0.9]),
         Enforce(BAN),
-        Failure("192.0.2.3", WHEN + 60),
+        Failed(["192.0.2.3"], [WHEN + 60]),
     ]
 
     texts = [passage.texts for passage in passages_of("ssh", said)]
@@ -49,7 +48,7 @@ def test_what_failed_is_told_together_and_in_order():
 
 
 def test_a_moment_that_no_calendar_knows_does_no_harm():
-    said = [Failure("192.0.2.1", 1e300), Failure("192.0.2.1", WHEN)]
+    said = [Failed(["192.0.2.1"] * 2, [1e300, WHEN])]
 
     (passage,) = passages_of("ssh", said)
 

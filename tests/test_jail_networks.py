@@ -48,7 +48,7 @@ def test_the_addresses_of_a_prefix_are_counted_and_banned_together():
 
     first, second, ban = told(jail, fail(SOMEBODY), fail(ANOTHER, 1))
 
-    assert [first.host, second.host] == [SOMEBODY, ANOTHER]  # the log tells who it was
+    assert [*first.hosts, *second.hosts] == [SOMEBODY, ANOTHER]  # the log tells who it was
     assert orders([ban]) == [("Enforce", HOME)]
     assert ban.ban.failures == 2 and ban.ban.fields["seen"] == ANOTHER
 

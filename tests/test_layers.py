@@ -19,9 +19,9 @@ LAYERS = {
     "server": """
         records
         trees charsets automaton ambiguity budget
-        zones datestyles dates seek pattern joined conversation rules
+        zones datestyles dates seek pattern joined conversation packing rules
         literals screen aside filter slow lint ignore
-        packing portion changes rows counter bantime networks bans pardons jail
+        portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source tail watch journal reader resolver sessions shell tables store helper guard

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+import re
+from operator import itemgetter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.packing import Packer, moment_of, without_lines
+from server.packing import Failures, Packer, Shape, moment_of, without_lines
 from server.records import Failure
 from tests.support import EVE, NOON
 
@@ -36,6 +39,52 @@ def test_what_is_packed_comes_out_as_it_was(failures):
     assert [(one.when, one.attempts) for one in failures] == [
         (moment_of(one), packer.attempts_of(one)) for one in packed
     ]
+
+
+NETWORK = "192.0.2.0/24"
+
+
+@given(FAILURES, st.sampled_from([{}, {"ip4": EVE}, {"ip6": EVE}, {"ip4": EVE, "seen": "x"}]))
+def test_moved_to_a_network_a_failure_tells_where_it_was_seen(failure, more):
+    packer, failure = Packer(), failure._replace(fields={**failure.fields, **more})
+
+    moved = packer.moved(EVE, NETWORK, packer.pack(failure))
+
+    seen = failure._replace(host=NETWORK, fields={**failure.fields, "seen": EVE})
+    assert packer.unpack(NETWORK, moved) == seen
+    assert list(packer.unpack(NETWORK, moved).fields) == list(seen.fields)
+    assert moved == packer.pack(seen)
+
+
+MATCH = re.compile(r"(?s)(?P<user>.*)\|(?P<port>.*)\|(?P<ip4>.+)")
+SHAPES = {
+    (): Shape(3, ("ip4",), "ip4", lambda found: ""),
+    ("user",): Shape(3, ("user", "ip4"), "ip4", itemgetter(1)),
+    ("user", "port"): Shape(3, ("user", "port", "ip4"), "ip4", itemgetter(1, 2)),
+}
+
+
+@given(st.sampled_from(sorted(SHAPES)), TEXTS, TEXTS, st.floats(allow_nan=False), st.text())
+def test_a_press_packs_as_others_do_or_leaves_it_to_them(names, user, port, when, path):
+    packer, line = Packer(), f"{user}|{port}|{EVE}"
+    found = MATCH.fullmatch(line)
+
+    pressed = packer.presses(path)[SHAPES[names]](found, when, 7, line)
+
+    fields = {name: found[name] for name in (*names, "ip4")}
+    failure = Failure(EVE, when, (line,), fields=fields, path=path, offset=7, rule=3)
+    assert pressed == (packer.pack(failure) if line.isascii() and "\0" not in line else b"")
+
+
+def test_failures_are_records_for_who_asks_for_one_or_some():
+    happened = [Failure(EVE, NOON + n, ("x",), is_name=n == 2) for n in range(4)]
+
+    packed = Failures(Packer(), happened)
+
+    assert happened == list(packed)
+    assert happened[1:3] == list(packed[1:3])
+    assert happened[-1] == packed[-1]
+    assert packed.has_names and not Failures(Packer(), happened[:2]).has_names
 
 
 @given(FAILURES)

@@ -14,7 +14,7 @@ from common.options import JailConf
 from server.dates import DateDetector
 from server.filter import Filter
 from server.jail import Jail
-from server.records import Enforce, Failure, LogBlock, Position
+from server.records import Enforce, Failed, LogBlock, Position
 from server.seek import CONTEXT, DISORDER, WORTH, border
 from tests.support import at_home_in
 
@@ -98,11 +98,11 @@ def verdicts(log, begin=0, now=NOW, **options):
     conf = rules(**options)
     jail, filter = Jail(conf), Filter(conf)
     block = LogBlock("log", log[begin:], Position(1, 2, begin), Position(1, 2, len(log)))
-    said = [one for failure in filter.failures(block, now) for one in jail.on_failure(failure, now)]
     return [
-        (one.host, one.when, one.lines, one.offset) if isinstance(one, Failure) else one.ban.host
-        for one in said
-        if isinstance(one, (Failure, Enforce))
+        one.ban.host if isinstance(one, Enforce) else failure[:3] + failure[7:8]
+        for failure in filter.failures(block, now)
+        for one in jail.on_failure(failure, now)
+        if isinstance(one, (Failed, Enforce))
     ]
 
 
