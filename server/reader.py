@@ -397,9 +397,13 @@ class LogReader:
                         self._lingering.setdefault(place, set()).add(path)
                         self._awaited.setdefault(place, set())
         assert self._watcher is not None
+        # What writes to a file that was rotated does so under a name of which nobody knows.
         new, failed = self._watcher.watch(
-            {place: self._names_of_interest(place) for place in self._awaited}
+            {place: self._names_of_interest(place) for place in self._awaited},
+            self._known_as,
+            self._lingering,
         )
+        self._polled.update(*(self._known_as.get(name, ()) for name in failed))
         self._polled |= {
             path
             for path in (self._tails if failed else ())
@@ -407,10 +411,13 @@ class LogReader:
                 place for place, _ in [*places(path), *places(os.path.realpath(path))]
             )
         }
+        missed = set(self._polled)
+        for name in new:
+            missed |= self._known_as.get(name, set()) | self._lingering.get(name, set())
         for path in self._tails:
-            if os.path.dirname(os.path.abspath(path)) in new or path in self._polled:
+            if os.path.dirname(os.path.abspath(path)) in new or path in missed:
                 self._due[path] = self._soonest = -math.inf
-        return bool(new)
+        return not new.isdisjoint(self._awaited)
 
     def _await(self, pattern: str, is_directory: Callable[[str], bool]) -> None:
         for place, name in places(pattern, is_directory):

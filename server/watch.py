@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Says that something changed in a directory, soon after it did; what, others find out.
+"""Says that something changed in a directory or a file, soon after it did; what, others find out.
 
 One inotify instance (the kernel allows 128 a user) in one thread, for the whole server.  Directories
-are watched, never files: so a file that is not there yet is noticed, too.  Knows no log and no jail.
+are watched for what comes and goes, so that a file which is not there yet is noticed, too; files for
+what is written, so that nobody is woken for their neighbours, our own log among them.  Knows no log
+and no jail.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import struct
 import sys
 import threading
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,15 +92,19 @@ def load_pyinotify() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """A directory under watch: the kernel's number, which directory it is, the names of interest."""
+    """A directory or file under watch: the kernel's number, which file it is, what is told of it."""
 
     number: int
     identity: tuple[int, int]
-    names: frozenset[str] | None
+    mask: int
+
+
+# By the kernel's numbers: the paths, and of directories the names of interest (None: all).
+_Places = Mapping[int, tuple[tuple[str, frozenset[str] | None], ...]]
 
 
 class Watcher:
-    """Watches directories; `watch` belongs to one thread, the telling is done in another one."""
+    """Watches directories and files; `watch` belongs to one thread, the telling is done in another one."""
 
     def __init__(self, tell: Listener) -> None:
         """Raises ImportError or OSError where there is no inotify to be had."""
@@ -110,7 +116,7 @@ class Watcher:
         os.set_blocking(self._fd, False)
         self._watched: dict[str, _Watched] = {}
         # Read by the thread that tells: replaced as a whole, never changed.
-        self._places: Mapping[int, tuple[tuple[str, frozenset[str] | None], ...]] = {}
+        self._places: _Places = {}
         self._gone: set[int] = set()  # numbers that the kernel took back
         self._bell = Bell()
         self._is_stopping = False
@@ -126,43 +132,66 @@ class Watcher:
             self._thread.join(2.0)
         self._manager.close()
 
-    def watch(self, wanted: Mapping[str, frozenset[str] | None]) -> tuple[set[str], set[str]]:
+    def watch(
+        self,
+        wanted: Mapping[str, frozenset[str] | None],
+        files: Collection[str] = (),
+        in_full: Collection[str] = (),
+    ) -> tuple[set[str], set[str]]:
         """From now on watch these directories, each for these names (None: for all).
+
+        Told is what comes, goes and changes otherwise, and what is written to `files`, as far as they
+        are there; in the directories `in_full`, what is written to any file.
 
         Returns those that are watched only now, in which something may have been missed, and those
         that cannot be watched.
         """
+        written: int = self._pyinotify.IN_MODIFY
+        asked = dict.fromkeys(files, written)
+        for directory in wanted:
+            asked[directory] = self._coming | (written if directory in in_full else 0)
         new: set[str] = set()
         failed: set[str] = set()
-        watched: dict[str, _Watched] = {}
-        for directory, names in wanted.items():
+        identities: dict[str, tuple[int, int]] = {}
+        masks: dict[tuple[int, int], int] = {}  # what has two names has one watch
+        for path, mask in asked.items():
             try:
-                status = os.stat(directory)
-                identity = status.st_dev, status.st_ino
-                old = self._watched.get(directory)
-                if old and old.identity == identity and old.number not in self._gone:
-                    watched[directory] = _Watched(old.number, identity, names)
-                    continue
-                watched[directory] = _Watched(self._add(directory), identity, names)
-                new.add(directory)
+                status = os.stat(path)
+            except (OSError, UnicodeError) as error:
+                if path in wanted or not isinstance(error, FileNotFoundError):
+                    failed.add(path)
+                continue
+            identities[path] = identity = status.st_dev, status.st_ino
+            masks[identity] = masks.get(identity, 0) | mask
+        watched: dict[str, _Watched] = {}
+        for path, identity in identities.items():
+            mask, old = masks[identity], self._watched.get(path)
+            if old and (old.identity != identity or old.number in self._gone):
+                old = None
+            try:
+                number = old.number if old and old.mask == mask else self._add(path, mask)
             except (OSError, UnicodeError):
-                failed.add(directory)
+                failed.add(path)
+                continue
+            watched[path] = _Watched(number, identity, mask)
+            if not old or mask & ~old.mask:
+                new.add(path)
         former = {one.number for one in self._watched.values()}
         self._watched = watched
         places: dict[int, list[tuple[str, frozenset[str] | None]]] = {}
-        for directory, one in watched.items():
-            places.setdefault(one.number, []).append((directory, one.names))
+        for path, one in watched.items():
+            places.setdefault(one.number, []).append((path, wanted.get(path)))
         self._places = {number: tuple(found) for number, found in places.items()}
         for number in former - set(places):
             self._remove(number)
         return new, failed
 
-    def _add(self, directory: str) -> int:
-        """The number of a watch on `directory`: the same for two names of one directory."""
+    @property
+    def _coming(self) -> int:
+        """What is told of a directory in any case."""
         notify = self._pyinotify
-        mask = (
-            notify.IN_MODIFY
-            | notify.IN_ATTRIB
+        mask: int = (
+            notify.IN_ATTRIB
             | notify.IN_CREATE
             | notify.IN_DELETE
             | notify.IN_MOVED_FROM
@@ -171,9 +200,13 @@ class Watcher:
             | notify.IN_MOVE_SELF
             | notify.IN_ONLYDIR
         )
+        return mask
+
+    def _add(self, path: str, mask: int) -> int:
+        """The number of a watch on `path`: the same for two names of one file."""
         try:
-            number: int = next(iter(self._manager.add_watch(directory, mask, quiet=False).values()))
-        except (notify.WatchManagerError, StopIteration) as error:
+            number: int = next(iter(self._manager.add_watch(path, mask, quiet=False).values()))
+        except (self._pyinotify.WatchManagerError, StopIteration) as error:
             raise OSError(str(error)) from None
         self._gone.discard(number)
         return number
@@ -225,12 +258,11 @@ class Watcher:
             name = os.fsdecode(data[at - length : at].rstrip(b"\0"))
             if mask & notify.IN_IGNORED and number in self._places:
                 self._gone.add(number)
-            for directory, names in self._places.get(number, ()):
-                if not name:
-                    others.add(directory)
-                elif names is None or name in names:
-                    path = os.path.join(directory, name)
-                    (written if mask & notify.IN_MODIFY else others).add(path)
+            for path, names in self._places.get(number, ()):
+                if names is not None and name and name not in names:
+                    continue
+                path = os.path.join(path, name) if name else path
+                (written if mask & notify.IN_MODIFY else others).add(path)
         return written, others
 
 

@@ -341,8 +341,20 @@ def test_no_deadline_is_needed_where_the_kernel_tells(log, jail, reader):
     jail.gets("one", "two")
     log.rename(f"{log}.1")
     append(log, "three\n")
-
     jail.gets("one", "two", "three")
+    known = ["one", "two", "three"]
+    for path in (f"{log}.1", log, f"{log}.1", log):
+        known.append(f"line {len(known)}")
+        append(path, f"{known[-1]}\n")
+        jail.gets(*known)
+
+    link = log.with_name("link.log")
+    jail.follow(log, link)
+    link.symlink_to(log.with_name("elsewhere.log"))
+    append(link, "elsewhere\n")
+    jail.gets(*known, "elsewhere")
+    append(link, "again\n")
+    jail.gets(*known, "elsewhere", "again")
     jail.reader.stop()
 
 

@@ -46,10 +46,72 @@ def watcher(told):
 def test_what_is_written_is_told(tmp_path, watcher, told):
     log = tmp_path / "a.log"
     log.touch()
-    watcher.watch({str(tmp_path): frozenset({"a.log"})})
+    assert watcher.watch({str(tmp_path): None}, [str(log)]) == ({str(log), str(tmp_path)}, set())
     log.write_text("x\n")
 
     eventually(lambda: str(log) in told.written)
+
+
+def test_nobody_is_woken_for_what_is_written_to_other_files(tmp_path, watcher):
+    log, other, heard = tmp_path / "a.log", tmp_path / "b.log", []
+    log.touch()
+    other.touch()
+    watcher._changes, changes = lambda data: heard.append(data) or changes(data), watcher._changes
+    watcher.watch({str(tmp_path): None}, [str(log)])
+    with other.open("a") as stream:
+        for _ in range(100):
+            stream.write("x\n")
+            stream.flush()
+    log.write_text("x\n")
+
+    eventually(lambda: heard)
+    assert len(b"".join(heard)) <= 2 * 16  # no more than the file's emptying and its line
+
+
+def test_a_file_that_is_made_anew_is_watched_anew(tmp_path, watcher, told):
+    log, wanted = tmp_path / "a.log", {str(tmp_path): frozenset({"a.log"})}
+    assert watcher.watch(wanted, [str(log)]) == ({str(tmp_path)}, set())
+    log.touch()
+    assert watcher.watch(wanted, [str(log)]) == ({str(log)}, set())
+    assert watcher.watch(wanted, [str(log)]) == (set(), set())
+    log.rename(f"{log}.1")
+    log.touch()
+    assert watcher.watch(wanted, [str(log)]) == ({str(log)}, set())
+    eventually(lambda: str(log) in told.others)
+    told.forget()
+    with open(f"{log}.1", "a") as old:
+        old.write("x\n")
+    assert not told.written
+    log.write_text("x\n")
+
+    eventually(lambda: str(log) in told.written)
+
+
+def test_a_file_is_told_by_each_name_that_it_was_asked_by(tmp_path, watcher, told):
+    log, link = tmp_path / "a.log", tmp_path / "link.log"
+    log.touch()
+    link.symlink_to(log)
+    watcher.watch({str(tmp_path): None}, [str(link), str(log)])
+    log.write_text("x\n")
+
+    eventually(lambda: {str(log), str(link)} <= told.written)
+
+
+def test_what_is_written_in_a_directory_is_told_only_while_that_is_asked(tmp_path, watcher, told):
+    wanted = {str(tmp_path): None}
+    log, other, third = (tmp_path / f"{name}.log" for name in "abc")
+    for each in (log, other, third):
+        each.touch()
+    watcher.watch(wanted, [str(log)])
+    assert watcher.watch(wanted, [str(log)], wanted) == ({str(tmp_path)}, set())
+    other.write_text("x\n")
+    eventually(lambda: str(other) in told.written)
+    assert watcher.watch(wanted, [str(log)]) == (set(), set())
+    third.write_text("x\n")
+    log.write_text("x\n")
+
+    eventually(lambda: str(log) in told.written)
+    assert str(third) not in told.written
 
 
 def test_what_comes_and_goes_is_told(tmp_path, watcher, told):
@@ -62,7 +124,7 @@ def test_what_comes_and_goes_is_told(tmp_path, watcher, told):
 
 
 def test_names_of_no_interest_are_not_told(tmp_path, watcher, told):
-    watcher.watch({str(tmp_path): frozenset({"a.log"})})
+    watcher.watch({str(tmp_path): frozenset({"a.log"})}, (), {str(tmp_path)})
     (tmp_path / "b.log").write_text("x\n")
     (tmp_path / "a.log").write_text("x\n")
 
