@@ -31,6 +31,7 @@ from server.resolver import Resolver
 from server.server import Backend, Server
 from server.sessions import Sessions
 from server.shell import run as run_command
+from server.source import BLOCK
 from server.store import Store
 from server.transmitter import Transmitter
 from server.worker import World
@@ -123,6 +124,8 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     return 0
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+
 # What the command line says of these, no configuration overrules.
 _PINNABLE = ("loglevel", "logtarget", "syslogsocket", "dbfile")
 
@@ -151,11 +154,18 @@ def _uptime() -> float:
 
 
 def _memory_tidier() -> Callable[[], object]:
-    """What gives back memory: what is kept to look at regexes again, and what glibc keeps for later."""
+    """What gives back memory: what is kept to look at regexes again, and what glibc keeps for later.
+
+    Until then glibc is to keep what a few blocks of a log take: the kernel empties each page that it
+    hands out anew, which takes as long as to read the block.
+    """
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        library = ctypes.CDLL(None)
+        trim, set_option = library.malloc_trim, library.mallopt
     except (OSError, AttributeError):  # another C library
         return forget_trees
+    set_option(_M_MMAP_THRESHOLD, 4 * BLOCK)
+    set_option(_M_TRIM_THRESHOLD, 16 * BLOCK)
 
     def tidy() -> None:
         forget_trees()
