@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -142,12 +143,20 @@ class Style:
     reach: int | None = None
 
 
+class Bracket(Enum):
+    """Behind which bracket what is cut out must begin, if `]` is to follow it."""
+
+    FIRST = "the first"
+    LAST_UNQUOTED = "the last before the first quote, where no backslash is before that"
+
+
 class Compiled(NamedTuple):
     """A style's regular expression, the group to cut out, and the groups that hold each field.
 
     `is_whole`: what is cut out is all that the style describes.  `is_telling`: what is cut out says what
     moment is meant, and nothing else in the line does.  `is_lead`: it is what the line begins with;
-    `is_apart`: it has a character of no word, or an end of the line, on each side.  Both where it is sure.
+    `is_apart`: it has a character of no word, or an end of the line, on each side.  Both where it is sure,
+    as `bracket`, of styles that want the date in brackets.
     """
 
     regex: re.Pattern[str]
@@ -157,6 +166,7 @@ class Compiled(NamedTuple):
     is_telling: bool
     is_lead: bool
     is_apart: bool
+    bracket: Bracket | None = None
 
 
 _CLOCK = "%H:%ExM:%ExS"
@@ -172,6 +182,17 @@ TAI64N = Style("{TAI64N}", reach=REACH)
 _Item = tuple[Any, Any]
 _Items = Sequence[_Item]
 _ANY_OF_A_WORD = str(parsed(r"\w", 0))
+# What stands before such a date, and what may stand behind it, as access logs have it.
+_BRACKETS = {
+    str(parsed(_NOT_INSIDE_A_WORD + before, 0)): bracket
+    for before, bracket in (
+        (r"^[^\[]*\[", Bracket.FIRST),
+        (r'^(?:[^"\\]*\\.)*[^"\\]*\[', Bracket.LAST_UNQUOTED),
+    )
+}
+_BEHIND_BRACKETS = tuple(
+    str(parsed(behind + _NOT_INSIDE_A_WORD, 0)) for behind in ("", r"\]", r"\s?\]")
+)
 _RANGES_OF_WORDS = ("[0-9]{2}", "[a-z]{2}", "[A-Z]{2}")
 
 # In the order in which they are tried.  Where two could read the same text, the first one stands.
@@ -309,7 +330,8 @@ def compiled(style: Style, decade: int) -> Compiled:
     place = next((n for n, item in enumerate(items) if _is_group(item, cut)), None)
     is_lead = place is not None and _begins_line(items, place)
     is_apart = is_lead or (place is not None and _stands_apart(items, place))
-    return Compiled(regex, cut, fields, not plain, is_telling, is_lead, is_apart)
+    bracket = None if place is None else _bracket_of(items, place)
+    return Compiled(regex, cut, fields, not plain, is_telling, is_lead, is_apart, bracket)
 
 
 def _groups_in(parsed: Any, group: int, is_inside: bool = False) -> set[int]:
@@ -346,6 +368,43 @@ def _begins_line(items: _Items, place: int) -> bool:
     return any(_is_at_begin(op, value) for op, value in takewhile(_is_empty, before)) and all(
         map(_is_empty, items[:place])
     )
+
+
+def _bracket_of(items: _Items, place: int) -> Bracket | None:
+    before, behind = str(list(items[:place])), str(list(items[place + 1 :]))
+    is_alone = behind in _BEHIND_BRACKETS and not _may_take_bracket(items[place][1][3])
+    return _BRACKETS.get(before) if is_alone else None
+
+
+def _may_take_bracket(items: Any) -> bool:
+    """Whether a match of `items` may have `]`, or look at what stands behind."""
+    for op, value in items:
+        match str(op):
+            case "LITERAL" if value != ord("]"):
+                pass
+            case "IN" if not any(_may_be_bracket(*one) for one in value):
+                pass
+            case "GROUPREF":
+                pass
+            case "SUBPATTERN" | "MAX_REPEAT" | "MIN_REPEAT" if not _may_take_bracket(value[-1]):
+                pass
+            case "BRANCH" if not any(map(_may_take_bracket, value[1])):
+                pass
+            case _:
+                return True
+    return False
+
+
+def _may_be_bracket(op: Any, value: Any) -> bool:
+    """Whether `]` may be what a member of a set stands for."""
+    match str(op):
+        case "LITERAL":
+            return bool(value == ord("]"))
+        case "RANGE":
+            return bool(value[0] <= ord("]") <= value[1])
+        case "CATEGORY":
+            return str(value) not in ("CATEGORY_DIGIT", "CATEGORY_SPACE", "CATEGORY_WORD")
+    return True
 
 
 def _stands_apart(items: _Items, place: int) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from server import datestyles
 from server.ambiguity import work_of
 from server.dates import DateDetector
+from server.datestyles import Bracket
 
 HEADER, *RECORDS = [
     json.loads(line)
@@ -458,13 +459,15 @@ def test_a_date_without_a_year_is_known_no_longer_than_it_means_the_same():
     st.lists(
         st.tuples(
             st.tuples(
-                st.sampled_from(["", "", "[", "x [", "<6>", "- "]),
+                st.sampled_from(["", "", "", "x", '"', "\\", "\\\"", "[26/Nov/24 10:00:01]", "y] "]),
+                st.sampled_from(["", "", "[", "x [", "<6>", "- ", " [["]),
                 st.sampled_from(
                     ["Nov 23 11:59:00", "Nov 23 11:58:07", "Jan  2 11:58:07", "2026-11-23 11:59:00",
                      "2026-11-23 11:59:01.5", "11/12/2026 10:00:00", "12/11/2026 10:00:00",
-                     "23/11/2026 10:00:00", "11:59:00", "26/Nov 10:00:00", "26/Nov 10:00:01"]
+                     "23/11/2026 10:00:00", "11:59:00", "26/Nov/24 10:00:00", "26/Nov/24 10:00:01"]
                 ),
-                st.sampled_from(["", "]", "] in 2019", "] in 2020", ".5", " 2024", " web d[1]: x y z"]),
+                st.sampled_from(["", "]", "] in 2019", "] in 2020", ".5", " 2024", " web d[1]: x y z", " ]",
+                                 '] "', ' "]', "] [26/Nov/24 10:00:00]", "]x"]),
                 st.just(" and so on and so forth"),
             ).map("".join),
             st.sampled_from([NOW, NOW + 1, NOW + 40 * 86400, NOW + 300 * 86400, NOW - 86400]),
@@ -472,11 +475,18 @@ def test_a_date_without_a_year_is_known_no_longer_than_it_means_the_same():
         max_size=12,
     ),
     st.sampled_from(
-        [None, r"^[^\[]*\[({DATE})", "{^LN-BEG}", r"\[(%d/%b %H:%M:%S)\](?: in %Y)?",
+        [None, r"^[^\[]*\[({DATE})", "{^LN-BEG}", r"\[(%d/%b/%y %H:%M:%S)\](?: in %Y)?",
+         r'^(?:[^"\\]*\\.)*[^"\\]*\[(%d/%b/%y %H:%M:%S)\s?\]', r"^[^\[]*\[(%d/%b/%y %H:%M:%S)\]",
+         r"^[^\[]*\[(%d/%b/%y %H:%M:%S)\s?\]", r'^(?:[^"\\]*\\.)*[^"\\]*\[(%d/%b/%y %H:%M:%S)',
+         r"^[^\[]*\[(%d/%b/%y %H:%M:%S(?:\] in)?)",
          "%d/%m/%Y %H:%M:%S\n%m/%d/%Y %H:%M:%S", "%b %d %H:%M:%S", "%H:%M:%S"]
     ),
 )  # fmt: skip
 @example([(f"{text} and so on and so forth", NOW) for text in AMBIGUOUS], None)
+@example(
+    [(f"[26/Nov/24 10:00:00]{end}", NOW) for end in ("", " in 2019")],
+    r"^[^\[]*\[(%d/%b/%y %H:%M:%S(?:\] in)?)",
+)
 def test_with_what_is_known_of_earlier_lines_a_date_is_found_sooner_and_not_otherwise(
     lines, pattern
 ):
@@ -489,6 +499,65 @@ def test_with_what_is_known_of_earlier_lines_a_date_is_found_sooner_and_not_othe
 
         assert known in (None, found)
         assert quick.find(line, now) == found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bracket"),
+    [
+        (r'^(?:[^"\\]*\\.)*[^"\\]*\[(%d/%b/%Y:%H:%M:%S(?: %z)?)\s?\]', Bracket.LAST_UNQUOTED),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S)\]", Bracket.FIRST),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S)", Bracket.FIRST),
+        (r"^[^\[]*\[%d/%b/%Y:%H:%M:%S", None),  # cuts the bracket, too
+        (r"[^\[]*\[(%d/%b/%Y:%H:%M:%S)\]", None),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S)\](?: in %Y)?", None),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S.?)", None),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S(?:\]x)?)", None),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S[^ ]?)", None),
+        (r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S(?=\]$|\] ))", None),
+        (r"(?i)^[^\[]*\[(%d/%b/%Y:%H:%M:%S)", Bracket.FIRST),
+    ],
+)
+def test_a_date_in_brackets_is_known_to_be_one_where_that_is_sure(pattern, bracket):
+    (style,) = datestyles.styles_of(pattern)
+
+    assert datestyles.compiled(style, datestyles.PRESENT_DECADE).bracket is bracket
+
+
+_UNQUOTED = r'^(?:[^"\\]*\\.)*[^"\\]*\[(%d/%b/%Y:%H:%M:%S)\s?\]'
+_FIRST = r"^[^\[]*\[(%d/%b/%Y:%H:%M:%S(?:\.%f)?)"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "text"),
+    [
+        (_UNQUOTED, 'h - x[T] - [T] "GET', "T"),
+        (_UNQUOTED, 'h - x[T] - [U] "GET', "U"),
+        (_UNQUOTED, 'h - x[U] - [T] "GET [U]"', "T"),
+        (_UNQUOTED, 'h - x[U] - [T ] "GET [T]"', "T"),
+        (_UNQUOTED, r'h - [T] \"x [U] "GET', "U"),
+        (_UNQUOTED, r"h - [T] \x", "T"),
+        (_UNQUOTED, "h - [U] [T]", "T"),
+        (_UNQUOTED, 'h - "[T]', None),
+        (_UNQUOTED, "h - T]", None),
+        (_FIRST, "h [U] [T] x", "U"),
+        (_FIRST, "h [x] [T] x", None),
+        (_FIRST, "h [T] [U] x", "T"),
+        (_FIRST, "h [T.25] x", "T.25"),
+        (_FIRST, "h [T x", "T"),
+        (_FIRST, "T]", None),
+    ],
+)
+def test_a_known_date_in_brackets_is_found_where_it_is_the_one_that_counts(pattern, line, text):
+    known, other = "26/Nov/2024:10:00:00", "26/Nov/2024:10:00:01"
+    detector, fresh = DateDetector(pattern), DateDetector(pattern)
+    line, text = (each and each.replace("T", known).replace("U", other) for each in (line, text))
+    for _ in range(2):
+        detector.find(f'h - [{known}] "GET / HTTP/1.1"', NOW)
+
+    hit = detector.find(line, NOW)
+
+    assert hit == fresh.find(line, NOW)
+    assert text == (line[hit.start : hit.end] if hit else None)
 
 
 def test_a_line_that_begins_with_a_line_feed_has_no_date_of_another_line():

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_file_that_is_made_anew_is_watched_anew(tmp_path, watcher, told):
     assert watcher.watch(wanted, [str(log)]) == ({str(log)}, set())
     eventually(lambda: str(log) in told.others)
     told.forget()
-    with open(f"{log}.1", "a") as old:
+    with Path(f"{log}.1").open("a") as old:
         old.write("x\n")
     assert not told.written
     log.write_text("x\n")
