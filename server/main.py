@@ -124,7 +124,7 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     return 0
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 # What the command line says of these, no configuration overrules.
 _PINNABLE = ("loglevel", "logtarget", "syslogsocket", "dbfile")
@@ -157,13 +157,16 @@ def _memory_tidier() -> Callable[[], object]:
     """What gives back memory: what is kept to look at regexes again, and what glibc keeps for later.
 
     Until then glibc is to keep what a few blocks of a log take: the kernel empties each page that it
-    hands out anew, which takes as long as to read the block.
+    hands out anew, which takes as long as to read the block.  It is to have one heap for all threads,
+    which do not get in each other's way, as Python runs one at a time; each one more would keep
+    what is free at its end, whatever is asked for.
     """
     try:
         library = ctypes.CDLL(None)
         trim, set_option = library.malloc_trim, library.mallopt
     except (OSError, AttributeError):  # another C library
         return forget_trees
+    set_option(_M_ARENA_MAX, 1)
     set_option(_M_MMAP_THRESHOLD, 4 * BLOCK)
     set_option(_M_TRIM_THRESHOLD, 16 * BLOCK)
 
