@@ -19,6 +19,7 @@ from server.dates import DateDetector, DateHit
 from server.literals import Cut, Need, better, forget_trees, required
 from server.packing import Failures, Packer
 from server.pattern import Pattern
+from server.quick import Quick
 from server.records import Failure, JournalBlock, LogBlock
 from server.rules import Rules
 from server.screen import Place, Screen, is_plain
@@ -121,6 +122,7 @@ class Filter:
         """Without a screen every line is looked at; what comes out is the same."""
         self.dates = DateDetector(conf.date_pattern, conf.log_time_zone)
         self._rules = Rules(conf)
+        self._quick = Quick(self._rules)
         self.prefix = self._rules.prefix
         self.rules = self._rules.rules
         self.ignore_rules = self._rules.ignore_rules
@@ -251,7 +253,7 @@ class Filter:
             self._of_talks(aside, block, begin, now, caught)
         else:
             places = _places(screen, block, begin)
-            self._rules.failures(self._read(block, begin, places, now), caught)
+            self._quick.failures(self._read(block, begin, places, now), caught)
 
     def passes_over(self, block: LogBlock) -> bool:
         """Whether one search for all has told that no line of `block` is worth a look."""
@@ -297,7 +299,7 @@ class Filter:
             worthy = list(_places(whole, block, begin))
             earlier = self._of_kept(kept, block, begin, last, now)
             before = len(caught)
-            self._rules.failures(chain(earlier, self._read(block, begin, worthy, now)), caught)
+            self._quick.failures(chain(earlier, self._read(block, begin, worthy, now)), caught)
             self._is_busy = _CALM * (len(caught) - before) >= len(worthy)
             if not self._is_busy:
                 are_open = all(map(aside.open, self._ids_of(self._rules.talks)))
@@ -316,7 +318,7 @@ class Filter:
             kept = [one for one in kept if one.path != path or one.offset not in read]
             lines += self._of_kept(kept, block, begin, last, now)
             lines.sort(key=lambda line: line[1] if line[0] == path else -1)
-        self._rules.failures(lines, caught)
+        self._quick.failures(lines, caught)
 
     def _read_all(self) -> None:
         """From now on, read all lines at once."""
@@ -364,12 +366,8 @@ class Filter:
         path, data, offset = block.path, block.data, block.start.offset
         skipped = begin  # from here on dates were not looked for
         takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
-        dates, last_dates, rules, mute = (
-            self.dates,
-            self._last_dates,
-            self._rules,
-            self._screens.mute,
-        )
+        dates, last_dates, mute = self.dates, self._last_dates, self._screens.mute
+        rules, quick = self._rules, self._quick
         find, (reach, heads, again) = dates.find, dates.known(now)
         has_aside = self._screens.aside is not None
         is_busy = self._is_busy or not has_aside
@@ -412,7 +410,7 @@ class Filter:
                 self._has_parted_ids |= rules.is_parted(text, cut)
             if is_busy:
                 yield path, offset + start, line, text, cut, when, every_rule_of[mask], None
-            elif (tried := rules.tried(line, text, rules_of[mask])) is not None:
+            elif (tried := quick.tried(line, text, rules_of[mask])) is not None:
                 some = every_rule_of[mask | mute]
                 yield path, offset + start, line, text, cut, when, some, tried
         if not takes_now:

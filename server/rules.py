@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from common.address import shortest
 from common.options import JailConf
-from server.ambiguity import LONGEST
 from server.conversation import LONGEST_TEXT, Conversations, Said
-from server.joined import exclusive, joined
-from server.packing import Failures, Press, Shape
 from server.pattern import Id, Pattern, id_of, skipped_spans
 from server.records import Failure
 from server.trees import tree_of
@@ -28,9 +24,6 @@ from server.trees import tree_of
 _INTERNAL = frozenset({"mlfid", "nofail", "mlfgained", "mlfforget", "content"})
 # Groups that tell of more than a name for a thing; where there are none, a match is read quickly.
 _IDS = frozenset({"fid", "host", "cidr"})
-
-# After so many lines of a failregex it is made ready for many more, which costs as much as was lost by then.
-_FEW = 300
 
 _new = tuple.__new__  # of a named tuple; its own way takes three times as long
 
@@ -41,31 +34,6 @@ class Begun(NamedTuple):
     outer: re.Match[str] | None
     content: str
     key: str | None
-
-
-class Tried(NamedTuple):
-    """A line that some rule matches, or may match: which, the match if it is a simple one, whose line it is."""
-
-    rule: int
-    found: Any
-    key: str | None
-
-
-class Line(NamedTuple):
-    """A line to be judged: where it stands, as it was written, and without its date.
-
-    The date stood at `cut`.  No other rules than `rules` may match it; `tried` is what came of them, if
-    that is known already.
-    """
-
-    path: str
-    offset: int
-    line: str
-    text: str
-    cut: int
-    when: float
-    rules: Sequence[int]
-    tried: Tried | None = None
 
 
 class Match:
@@ -83,7 +51,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """How to read a match of one failregex: the numbers of its groups.
 
     `helper` and `end` mark its lines, 0 where there is no such group.  `has_key`: it has a say of its
@@ -100,21 +68,6 @@ class _Plan:
     addresses: tuple[int, ...]
     name: int
     shown: tuple[tuple[str, int], ...]
-
-
-class _Hard:
-    """In the place of a match: there is more to it than can be done at once."""
-
-
-_HARD = _Hard()
-_NO_PRESSES: Mapping[Shape, Press] = {}
-_NOT_AT_ONCE = (-1,)  # in the place of failregexes: the last attempt gives up
-
-# The groups of a match, of prefregex and failregex together, that hold the conversation's id and tell
-# its end (0: none), and for each group that may hold an address the match's shape if it does, and all
-# groups that are shown then, by their names.
-_Ways = tuple[int, int, tuple[tuple[int, Shape, Mapping[str, int]], ...]]
-_Attempt = Callable[[str], "re.Match[str] | _Hard | None"]
 
 
 class Rules:
@@ -151,19 +104,11 @@ class Rules:
         self._hidden = frozenset(name for name in names if _is_hidden(name))
         is_prefix_mute = all(map(_is_hidden, of_prefix))
         is_alone = self.is_prefix_plain and not self.ignore_rules and conf.max_lines == 1
-        self._plans = tuple(_plan_of(rule, is_prefix_mute, is_alone) for rule in self.rules)
+        self.plans = tuple(_plan_of(rule, is_prefix_mute, is_alone) for rule in self.rules)
         # With few ignoreregexes they are searched in the whole line as well (that is how
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
-        self._talks = Conversations()
-        # What says at once, of lines up to so long, whether a failregex matches, and how to read that.
-        self._attempts: list[_Attempt] = [_give_up for _ in (*self._plans, _NOT_AT_ONCE)]
-        for rule, plan in enumerate(self._plans):
-            if plan.is_simple:
-                self._attempts[rule] = partial(self._count_down, rule)
-        self._ways: list[_Ways] = [(0, 0, ())] * len(self.rules)
-        self._longest = LONGEST_TEXT if self.has_talks else LONGEST
-        self._until_ready = [_FEW] * len(self.rules)
+        self.talks = Conversations()
         self._windows: dict[str, deque[tuple[str, str]]] = {}
 
     @property
@@ -183,11 +128,6 @@ class Rules:
     def has_key(self) -> bool:
         """Whether the prefix tells whose conversation a line belongs to."""
         return self._key > 0
-
-    @property
-    def talks(self) -> Iterable[str]:
-        """The ids of the conversations that are open."""
-        return iter(self._talks)
 
     def is_mute(self, rule: int) -> bool:
         """Whether a line that `rule` matches tells nothing unless somebody fails in its conversation.
@@ -214,102 +154,6 @@ class Rules:
         seen = outer[self._content] or "" if self._content else text
         return _new(Begun, (outer, seen, outer[self._key] if self._key else None))
 
-    def failures(self, lines: Iterable[tuple[Any, ...]], into: Failures) -> None:
-        """Add the failures that `lines`, each a `Line` or a tuple like it, make known, in their order.
-
-        `_judged` says of a line what it is.  Most are simple, though, and of those all is done here: a
-        call for each step would take longer than the regexes do.
-        """
-        attempts, ways, longest = self._attempts, self._ways, self._longest
-        is_open, begin, say = self._talks.is_open, self._talks.begin, self._said_once_more
-        add_host, add_moment = into.hosts.append, into.moments.append
-        add_packed, presses_of = into.packed.append, into.packer.presses
-        at_path, presses = None, _NO_PRESSES
-        for whole in lines:
-            path, offset, line, text, _, when, some, tried = whole
-            found: Any
-            if tried is not None:
-                rule, found, _ = tried
-            else:
-                if len(line) > longest:
-                    some = _NOT_AT_ONCE
-                for rule in some:
-                    found = attempts[rule](text)
-                    if found is not None:
-                        break
-                else:
-                    continue
-            host = None
-            if found is not _HARD:
-                keyed, end, addresses = ways[rule]
-                key = found[keyed] if keyed else None
-                if not (key and is_open(key)):
-                    for group, shape, shown in addresses:  # noqa: B007
-                        if (address := found[group]) and (host := shortest(address)) is not None:
-                            break
-            if host is None:
-                if (failure := self._judged(Line(*whole))) is not None:
-                    into.add(failure)
-                longest = self._longest
-                continue
-            if key and not key.isspace() and not (end and found[end] is not None):
-                begin(key, (say, (rule, line, text), when))
-            if path is not at_path:
-                at_path, presses = path, presses_of(path)
-            try:
-                packed = presses[shape](found, when, offset, line) if host == address else b""
-            except TypeError:  # it does not have all that it may have
-                packed = b""
-            if packed:
-                add_host(host)
-                add_moment(when)
-                add_packed(packed)
-            else:
-                fields = {name: found[group] for name, group in shown.items()}
-                fields = {name: value for name, value in fields.items() if value is not None}
-                into.add(Failure(host, when, (line,), False, 1, fields, path, offset, rule))
-        self._talks.trim()
-
-    def tried(self, line: str, text: str, rules: Sequence[int]) -> Tried | None:
-        """Whether one of `rules` matches `line`, without its date `text`, or may do so; None if not."""
-        for rule in rules if len(line) <= self._longest else _NOT_AT_ONCE:
-            found: Any = self._attempts[rule](text)
-            if found is None:
-                continue
-            if found is not _HARD:
-                keyed = self._ways[rule][0]
-                return _new(Tried, (rule, found, found[keyed] if keyed else None))
-            begun = self.begin(text)
-            return None if begun is None else Tried(rule, found, begun.key)
-        return None
-
-    def _count_down(self, rule: int, text: str) -> re.Match[str] | _Hard | None:
-        """Have lines read in full until it pays to make `rule` ready for many more."""
-        self._until_ready[rule] -= 1
-        if self._until_ready[rule]:
-            return _HARD
-        self._attempts[rule] = _give_up
-        pattern, prefix = self.rules[rule], self.prefix
-        watched, regex = [pattern.watched], pattern.regex
-        attempt: _Attempt = regex.match if pattern.is_tied else regex.search
-        if prefix is not None:
-            watched.append(prefix.watched)
-            whole = joined(prefix.regex, "content", regex) if self._content else None
-            if whole is not None:
-                regex, attempt = whole, whole.match
-            elif not self._key:
-                attempt = partial(self._match_in_turn, pattern)
-            else:
-                return _HARD
-        self._longest = min(self._longest, *(each.reach for each in watched))
-        self._ways[rule] = _ways_of(regex, rule, pattern, self._plans[rule])
-        self._attempts[rule] = attempt
-        return _HARD
-
-    def _match_in_turn(self, pattern: Pattern, text: str) -> re.Match[str] | None:
-        begun = self.begin(text)
-        return None if begun is None else pattern.search(begun.content)
-
     def failure(
         self, path: str, offset: int, line: str, text: str, when: float, rules: Sequence[int]
     ) -> Failure | None:
@@ -319,14 +163,11 @@ class Rules:
         """
         if self._max_lines > 1:
             return self._of_window(path, offset, line, text, when)
-        return self._judged(Line(path, offset, line, text, 0, when, rules))
-
-    def _judged(self, line: Line) -> Failure | None:
-        begun = self.begin(line.text)
-        match = None if begun is None else self.match(begun, line.rules)
-        if match is None or (self.ignore_rules and self.ignoring(line.text, match) >= 0):
+        begun = self.begin(text)
+        match = None if begun is None else self.match(begun, rules)
+        if match is None or (self.ignore_rules and self.ignoring(text, match) >= 0):
             return None
-        return self.told(match, (line.line,), line.when, line.path, line.offset)
+        return self.told(match, (line,), when, path, offset)
 
     def _of_window(
         self, path: str, offset: int, line: str, text: str, when: float
@@ -348,13 +189,13 @@ class Rules:
             if found is None:
                 continue
             match = Match(rule, found, begun)
-            if begun.key is None and not self._plans[rule].is_quick:
+            if begun.key is None and not self.plans[rule].is_quick:
                 self._read(match)
                 match.key = match.fields.get("mlfid")
                 if match.id is None and match.key is None:
                     continue
             elif begun.key is None:
-                match.id = self._quick_id(self._plans[rule], found)
+                match.id = self._quick_id(self.plans[rule], found)
                 if match.id is None:
                     continue
             return match
@@ -373,13 +214,13 @@ class Rules:
         self, match: Match, lines: tuple[str, ...], when: float, path: str, offset: int
     ) -> Failure | None:
         """The failure that `match` is, or makes known of its conversation."""
-        plan = self._plans[match.rule]
+        plan = self.plans[match.rule]
         if plan.has_key:
             self._read(match)
             match.key = match.fields.get("mlfid")
         key = match.key
         if key and not key.isspace():
-            if self.is_prefix_plain and not self._talks.is_open(key) and not plan.has_key:
+            if self.is_prefix_plain and not self.talks.is_open(key) and not plan.has_key:
                 is_short = len(lines) == 1 and len(lines[0]) <= LONGEST_TEXT
                 found = match.found
                 is_end = plan.end > 0 and found[plan.end] is not None
@@ -389,11 +230,11 @@ class Rules:
                     id = self._quick_id(plan, found)
                 if is_short and (is_helper or id is not None):
                     if not is_end:
-                        self._talks.begin(key, (self._said_of, (match, lines), when))
-                        self._talks.trim()
+                        self.talks.begin(key, (self._said_of, (match, lines), when))
+                        self.talks.trim()
                     return None if id is None else self._made(match, id, lines, when, path, offset)
             said = self.said(match, lines)
-            told = self._talks.hear(key, said, when)
+            told = self.talks.hear(key, said, when)
             if told is None:
                 return None
             id, lines, shown = told
@@ -415,7 +256,7 @@ class Rules:
         found = match.found
         shown = {
             name: value
-            for name, group in self._plans[match.rule].shown
+            for name, group in self.plans[match.rule].shown
             if (value := found[group]) is not None
         }
         host, is_name = id
@@ -424,16 +265,7 @@ class Rules:
     def _said_of(self, line: tuple[Match, tuple[str, ...]]) -> Said:
         return self.said(*line)
 
-    def _said_once_more(self, it: tuple[int, str, str]) -> Said:
-        """What a line says that was judged before: to keep of each what was found costs more."""
-        rule, line, text = it
-        begun = self.begin(text)
-        found = None if begun is None else self.rules[rule].search(begun.content)
-        if begun is None or found is None:  # the regex has been set aside since
-            return Said((line,))
-        return self.said(Match(rule, found, begun), (line,))
-
-    def _quick_id(self, plan: _Plan, found: re.Match[str]) -> Id | None:
+    def _quick_id(self, plan: Plan, found: re.Match[str]) -> Id | None:
         for group in plan.addresses:
             text = found[group]
             if text:
@@ -505,12 +337,12 @@ def _is_hidden(name: str) -> bool:
     return name in _INTERNAL or name.startswith(("_", "skiplines"))
 
 
-def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> _Plan:
+def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> Plan:
     groups = rule.regex.groupindex
     has_own_key = "mlfid" in groups
     helper = tuple(groups[name] for name in ("mlfgained", "nofail") if name in groups)
     is_quick = is_prefix_mute and not has_own_key and rule.is_plain and _IDS.isdisjoint(groups)
-    return _Plan(
+    return Plan(
         helper=helper,
         end=groups.get("mlfforget", 0),
         has_key=has_own_key,
@@ -520,31 +352,6 @@ def _plan_of(rule: Pattern, is_prefix_mute: bool, is_alone: bool) -> _Plan:
         name=groups.get("dns", 0),
         shown=tuple((name, number) for name, number in groups.items() if not _is_hidden(name)),
     )
-
-
-def _ways_of(whole: re.Pattern[str], rule: int, pattern: Pattern, plan: _Plan) -> _Ways:
-    """How to read a match of `whole`, which has the groups of `pattern`, the failregex, by their names."""
-    groups, apart = whole.groupindex, exclusive(pattern.regex)
-    ways = []
-    for address in plan.addresses:
-        own = next(name for name, group in plan.shown if group == address)
-        shown = {
-            name: groups[name]
-            for name, group in plan.shown
-            if (min(group, address), max(group, address)) not in apart
-        }
-        others = [group for name, group in shown.items() if name != own]
-        read = itemgetter(*others) if others else _nothing
-        ways.append((groups[own], Shape(rule, tuple(shown), own, read), shown))
-    return groups.get("mlfid", 0), groups.get("mlfforget", 0), tuple(ways)
-
-
-def _nothing(found: re.Match[str]) -> str:
-    return ""
-
-
-def _give_up(text: str) -> _Hard:
-    return _HARD
 
 
 @lru_cache(4096)  # many jails use one filter

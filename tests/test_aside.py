@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from common.options import JailConf
 from server.aside import KEPT, MOST_KINDS, MOST_OPEN, Aside
 from server.filter import LESSONS, Filter
+from server.quick import _FEW
 from server.records import LogBlock, Position
-from server.rules import _FEW
 from server.screen import JointScreen
 
 LOG = "/var/log/auth.log"
@@ -173,7 +173,7 @@ def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
     found = []
     # In the third way, what is done for many lines only is done from the second one on.
     for has_screen, few in ((True, _FEW), (False, _FEW), (True, 1)):
-        with patch("server.rules._FEW", few):
+        with patch("server.quick._FEW", few):
             filter, start = Filter(CONF, has_screen=has_screen), 0
         own = []
         for lines in [["x"] * LESSONS, *blocks]:

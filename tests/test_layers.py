@@ -19,7 +19,7 @@ LAYERS = {
     "server": """
         records
         trees charsets automaton ambiguity budget
-        zones datestyles dates seek pattern joined conversation packing rules
+        zones datestyles dates seek pattern conversation rules joined packing quick
         literals screen aside filter slow lint ignore
         portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce

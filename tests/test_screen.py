@@ -50,7 +50,7 @@ def both(conf, blocks):
     """The failures with the screen and without."""
     screened = told(Filter(conf), blocks)
     # What is done for many lines only is done from the second one on.
-    with patch("server.rules._FEW", 1), patch("server.filter._SPARSE", 1 << 30):
+    with patch("server.quick._FEW", 1), patch("server.filter._SPARSE", 1 << 30):
         assert told(Filter(conf), blocks) == screened
     return screened, told(Filter(conf, has_screen=False), blocks)
 

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many lines at once: what `rules` say of each, in one loop for the simple ones, which most of a flood are.
+
+Knows no block and no date; what it does itself, it does for speed: `rules` alone define what is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from common.address import shortest
+from server.ambiguity import LONGEST
+from server.conversation import LONGEST_TEXT, Said
+from server.joined import exclusive, joined
+from server.packing import Failures, Press, Shape
+from server.pattern import Pattern
+from server.records import Failure
+from server.rules import Match, Plan, Rules
+
+# After so many lines of a failregex it is made ready for many more, which costs as much as was lost by then.
+_FEW = 300
+
+_new = tuple.__new__  # of a named tuple; its own way takes three times as long
+
+
+class Tried(NamedTuple):
+    """A line that some rule matches, or may match: which, the match if it is a simple one, whose line it is."""
+
+    rule: int
+    found: Any
+    key: str | None
+
+
+class Line(NamedTuple):
+    """A line to be judged: where it stands, as it was written, and without its date.
+
+    The date stood at `cut`.  No other rules than `rules` may match it; `tried` is what came of them, if
+    that is known already.
+    """
+
+    path: str
+    offset: int
+    line: str
+    text: str
+    cut: int
+    when: float
+    rules: Sequence[int]
+    tried: Tried | None = None
+
+
+class _Hard:
+    """In the place of a match: there is more to it than can be done at once."""
+
+
+_HARD = _Hard()
+_NO_PRESSES: Mapping[Shape, Press] = {}
+_NOT_AT_ONCE = (-1,)  # in the place of failregexes: the last attempt gives up
+
+# The groups of a match, of prefregex and failregex together, that hold the conversation's id and tell
+# its end (0: none), and for each group that may hold an address the match's shape if it does, and all
+# groups that are shown then, by their names.
+_Ways = tuple[int, int, tuple[tuple[int, Shape, Mapping[str, int]], ...]]
+_Attempt = Callable[[str], "re.Match[str] | _Hard | None"]
+
+
+class Quick:
+    """The rules of one filter, for many lines at once."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        # What says at once, of lines up to so long, whether a failregex matches, and how to read that.
+        self._attempts: list[_Attempt] = [_give_up for _ in (*rules.plans, _NOT_AT_ONCE)]
+        for rule, plan in enumerate(rules.plans):
+            if plan.is_simple:
+                self._attempts[rule] = partial(self._count_down, rule)
+        self._ways: list[_Ways] = [(0, 0, ())] * len(rules.rules)
+        self._longest = LONGEST_TEXT if rules.has_talks else LONGEST
+        self._until_ready = [_FEW] * len(rules.rules)
+
+    def failures(self, lines: Iterable[tuple[Any, ...]], into: Failures) -> None:
+        """Add the failures that `lines`, each a `Line` or a tuple like it, make known, in their order.
+
+        The rules say of a line what it is.  Most are simple, though, and of those all is done here: a
+        call for each step would take longer than the regexes do.
+        """
+        attempts, ways, longest = self._attempts, self._ways, self._longest
+        talks, judge, say = self._rules.talks, self._rules.failure, self._said_once_more
+        is_open, begin = talks.is_open, talks.begin
+        add_host, add_moment = into.hosts.append, into.moments.append
+        add_packed, presses_of = into.packed.append, into.packer.presses
+        at_path, presses = None, _NO_PRESSES
+        for whole in lines:
+            path, offset, line, text, _, when, some, tried = whole
+            found: Any
+            if tried is not None:
+                rule, found, _ = tried
+            else:
+                if len(line) > longest:
+                    some = _NOT_AT_ONCE
+                for rule in some:
+                    found = attempts[rule](text)
+                    if found is not None:
+                        break
+                else:
+                    continue
+            host = None
+            if found is not _HARD:
+                keyed, end, addresses = ways[rule]
+                key = found[keyed] if keyed else None
+                if not (key and is_open(key)):
+                    for group, shape, shown in addresses:  # noqa: B007
+                        if (address := found[group]) and (host := shortest(address)) is not None:
+                            break
+            if host is None:
+                if (failure := judge(path, offset, line, text, when, whole[6])) is not None:
+                    into.add(failure)
+                longest = self._longest
+                continue
+            if key and not key.isspace() and not (end and found[end] is not None):
+                begin(key, (say, (rule, line, text), when))
+            if path is not at_path:
+                at_path, presses = path, presses_of(path)
+            try:
+                packed = presses[shape](found, when, offset, line) if host == address else b""
+            except TypeError:  # it does not have all that it may have
+                packed = b""
+            if packed:
+                add_host(host)
+                add_moment(when)
+                add_packed(packed)
+            else:
+                fields = {name: found[group] for name, group in shown.items()}
+                fields = {name: value for name, value in fields.items() if value is not None}
+                into.add(Failure(host, when, (line,), False, 1, fields, path, offset, rule))
+        talks.trim()
+
+    def tried(self, line: str, text: str, rules: Sequence[int]) -> Tried | None:
+        """Whether one of `rules` matches `line`, without its date `text`, or may do so; None if not."""
+        for rule in rules if len(line) <= self._longest else _NOT_AT_ONCE:
+            found: Any = self._attempts[rule](text)
+            if found is None:
+                continue
+            if found is not _HARD:
+                keyed = self._ways[rule][0]
+                return _new(Tried, (rule, found, found[keyed] if keyed else None))
+            begun = self._rules.begin(text)
+            return None if begun is None else Tried(rule, found, begun.key)
+        return None
+
+    def _count_down(self, rule: int, text: str) -> re.Match[str] | _Hard | None:
+        """Have lines read in full until it pays to make `rule` ready for many more."""
+        self._until_ready[rule] -= 1
+        if self._until_ready[rule]:
+            return _HARD
+        self._attempts[rule] = _give_up
+        pattern, prefix = self._rules.rules[rule], self._rules.prefix
+        watched, regex = [pattern.watched], pattern.regex
+        group = self._rules.content_group
+        attempt: _Attempt = regex.match if pattern.is_tied else regex.search
+        if prefix is not None:
+            watched.append(prefix.watched)
+            whole = joined(prefix.regex, group, regex) if group is not None else None
+            if whole is not None:
+                regex, attempt = whole, whole.match
+            elif not self._rules.has_key:
+                attempt = partial(self._match_in_turn, pattern)
+            else:
+                return _HARD
+        self._longest = min(self._longest, *(each.reach for each in watched))
+        self._ways[rule] = _ways_of(regex, rule, pattern, self._rules.plans[rule])
+        self._attempts[rule] = attempt
+        return _HARD
+
+    def _match_in_turn(self, pattern: Pattern, text: str) -> re.Match[str] | None:
+        begun = self._rules.begin(text)
+        return None if begun is None else pattern.search(begun.content)
+
+    def _said_once_more(self, it: tuple[int, str, str]) -> Said:
+        """What a line says that was judged before: to keep of each what was found costs more."""
+        rules, (rule, line, text) = self._rules, it
+        begun = rules.begin(text)
+        found = None if begun is None else rules.rules[rule].search(begun.content)
+        if begun is None or found is None:  # the regex has been set aside since
+            return Said((line,))
+        return rules.said(Match(rule, found, begun), (line,))
+
+
+def _ways_of(whole: re.Pattern[str], rule: int, pattern: Pattern, plan: Plan) -> _Ways:
+    """How to read a match of `whole`, which has the groups of `pattern`, the failregex, by their names."""
+    groups, apart = whole.groupindex, exclusive(pattern.regex)
+    ways = []
+    for address in plan.addresses:
+        own = next(name for name, group in plan.shown if group == address)
+        shown = {
+            name: groups[name]
+            for name, group in plan.shown
+            if (min(group, address), max(group, address)) not in apart
+        }
+        others = [group for name, group in shown.items() if name != own]
+        read = itemgetter(*others) if others else _nothing
+        ways.append((groups[own], Shape(rule, tuple(shown), own, read), shown))
+    return groups.get("mlfid", 0), groups.get("mlfforget", 0), tuple(ways)
+
+
+def _nothing(found: re.Match[str]) -> str:
+    return ""
+
+
+def _give_up(text: str) -> _Hard:
+    return _HARD
