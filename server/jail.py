@@ -175,13 +175,19 @@ class Jail:
 
     def _odd_among(self, failures: Failures, counted: Sequence[str], now: float) -> Iterable[int]:
         """Which failures, by their places, may be more than just counted."""
-        if self._pardons or self.conf.ignore_command:
+        if self.conf.ignore_command:
             return range(len(failures))
         latest, horizon, moments = now + _AHEAD, now - self.conf.find_time, failures.moments
-        if all(counted) and (not moments or horizon <= min(moments) <= max(moments) <= latest):
+        forgive = self._pardons.forgive if self._pardons else None
+        is_now = not moments or horizon <= min(moments) <= max(moments) <= latest
+        if is_now and all(counted) and forgive is None:
             return ()
-        both = enumerate(zip(counted, moments, strict=True))
-        return [at for at, (host, when) in both if not host or not horizon <= when <= latest]
+        each = enumerate(zip(failures.hosts, counted, moments, strict=True))
+        return [
+            at
+            for at, (host, into, when) in each
+            if not into or not horizon <= when <= latest or (forgive and forgive(host, when))
+        ]
 
     def _look_at(self, one: Failures, counted: str, now: float, said: list[Order | Event]) -> None:
         """A host failed, of which not more is known."""
