@@ -294,6 +294,15 @@ def test_many_failures_at_once_come_to_the_same_as_one_after_the_other(
     assert _told(other.take_progress({})) == _told(one.take_progress({}))
 
 
+def test_a_failure_that_counts_for_several_is_as_many_failures():
+    jail = a_jail(max_retry=9)
+
+    jail.on_failures(Failures(jail.packer, failures(EVE, at=[0, 1], attempts=3)), NOON + 1)
+    jail.on_failures(Failures(jail.packer, failures(BOB, at=[0, 1])), NOON + 1)
+
+    assert 8 == jail.total_failed
+
+
 def one_by_one(said):
     """`said` as if each failure had come by itself."""
     for one in said:

@@ -101,3 +101,20 @@ def test_a_rule_finds_as_much_wherever_it_begins_and_whether_it_can_be_joined_or
     )
 
     assert [EVE] * 4 == [failure.host for failure in found]
+
+
+def test_each_line_has_its_file_and_a_host_is_named_as_the_line_has_it():
+    quick = quick_of("^(?:by <F-USER>\\S+</F-USER> )?<HOST>$")
+    hosts = [EVE, "2001:DB8::1", EVE, "[2001:db8::2]", EVE]
+    lines = [
+        line._replace(path=f"/var/log/{n % 3 % 2}")
+        for n, line in enumerate(lines_of(*[f"by x {host}" for host in hosts] * 2))
+    ]
+
+    found = caught(quick, lines)
+
+    shortest = [EVE, "2001:db8::1", EVE, "2001:db8::2", EVE] * 2
+    assert shortest == [failure.host for failure in found]
+    assert [line.path for line in lines] == [failure.path for failure in found]
+    written = [host.strip("[]") for host in hosts] * 2
+    assert written == [failure.fields.get("ip4") or failure.fields["ip6"] for failure in found]

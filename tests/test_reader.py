@@ -7,11 +7,13 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from common.options import LogPath
 from server.reader import LogReader
+from server.watch import Watcher
 from tests.support import eventually
 
 
@@ -356,6 +358,23 @@ def test_no_deadline_is_needed_where_the_kernel_tells(log, jail, reader):
     append(link, "again\n")
     jail.gets(*known, "elsewhere", "again")
     jail.reader.stop()
+
+
+def test_a_log_that_the_kernel_does_not_watch_is_polled(log, jail, reader):
+    add = Watcher._add
+
+    def refuse(watcher, path, mask):
+        if path == str(log):
+            raise OSError("No space left on device")
+        return add(watcher, path, mask)
+
+    with patch.object(Watcher, "_add", refuse):
+        jail.follow(log)
+        jail.gets("one")
+    assert {str(log)} == reader._polled  # each second; all others are looked at twice a minute, too
+    append(log, "two\n")
+
+    jail.gets("one", "two")
 
 
 def test_the_reader_ends_its_threads_and_closes_its_files(log, jail, reader):

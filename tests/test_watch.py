@@ -168,6 +168,29 @@ def test_two_names_of_one_directory_are_both_told(tmp_path, watcher, told):
     eventually(lambda: {str(real / "a.log"), str(link / "a.log")} <= told.others)
 
 
+def test_a_directory_of_two_names_is_watched_in_full_if_one_is_to_be(tmp_path, watcher, told):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    (real / "a.log").touch()
+    watcher.watch({str(real): None, str(link): None}, (), {str(real)})
+    (real / "a.log").write_text("x\n")
+
+    eventually(lambda: {str(real / "a.log"), str(link / "a.log")} <= told.written)
+
+
+def test_the_kernel_watches_nothing_that_is_not_asked_for(tmp_path, watcher):
+    logs = [tmp_path / f"{n}.log" for n in range(3)]
+    for log in logs:
+        log.touch()
+    info = Path(f"/proc/self/fdinfo/{watcher._fd}")
+    for some in (logs, logs[:1], [], logs[1:]):
+        watcher.watch({str(tmp_path): None}, [str(log) for log in some])
+        assert len(some) + 1 == info.read_text().count("inotify wd:")
+    watcher.watch({})
+    assert "inotify wd:" not in info.read_text()
+
+
 def test_what_is_watched_no_longer_is_not_told(tmp_path, watcher, told):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
