@@ -22,6 +22,7 @@ from client.stream import read
 from common.options import Config
 from server.draft import read_stream
 from server.filter import Filter
+from server.packing import Packer
 from server.records import LogBlock, Position
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ def a_filter(subject: Subject, surroundings: Surroundings) -> Filter:
 
 def feed(filter: Filter, log: Path) -> int:
     """Give it all of `log`, block by block; how many failures it found."""
-    at, found, rest = Position(0, 0, 0), 0, b""
+    at, found, rest, packer = Position(0, 0, 0), 0, b"", Packer()
     with log.open("rb") as file:
         while data := file.read(_BLOCK):
             whole, end, rest = (rest + data).rpartition(b"\n")
-            found += len(filter.failures(LogBlock(str(log), whole + end, at, at), time.time()))
+            block = LogBlock(str(log), whole + end, at, at)
+            found += len(filter.caught(block, time.time(), packer))
     return found
 
 
