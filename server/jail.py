@@ -167,7 +167,8 @@ class Jail:
         counted = self._all_counted(failures.hosts)
         begin = 0
         for at in self._odd_among(failures, counted, now):
-            self._count(failures[begin:at], counted[begin:at], now, said)
+            if begin < at:
+                self._count(failures[begin:at], counted[begin:at], now, said)
             self._look_at(failures[at : at + 1], counted[at], now, said)
             begin = at + 1
         self._count(failures[begin:], counted[begin:], now, said)
@@ -191,18 +192,17 @@ class Jail:
 
     def _look_at(self, one: Failures, counted: str, now: float, said: list[Order | Event]) -> None:
         """A host failed, of which not more is known."""
-        (failure,) = one
-        if failure.when < now - self.conf.find_time:
+        (host,), (when,) = one.hosts, one.moments
+        if when < now - self.conf.find_time:
             return
-        if failure.when > now + _AHEAD:
-            failure = failure._replace(when=now)
-            one = Failures(self.packer, (failure,))
-        if self._pardons and self._pardons.forgive(failure.host, failure.when):
+        if when > now + _AHEAD:
+            when, one = now, Failures(self.packer, (one[0]._replace(when=now),))
+        if self._pardons and self._pardons.forgive(host, when):
             return
         if not counted:
-            said.append(Ignored(failure.host, "ip"))
-        elif self.conf.ignore_command and self._help.is_ignored(failure):
-            said.append(Ignored(failure.host, "command"))
+            said.append(Ignored(host, "ip"))
+        elif self.conf.ignore_command and self._help.is_ignored(one[0]):
+            said.append(Ignored(host, "command"))
         else:
             self._count(one, [counted], now, said)
 
