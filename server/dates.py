@@ -106,9 +106,8 @@ class DateDetector:
         self._until: float
         self._match: Callable[[str, int], re.Match[str] | None]
         self._cut: int
-        self._again: Callable[
-            [str], DateHit | None
-        ]  # where the same text in the same place says all
+        # Finds the last date's text in another line, where that says all.
+        self._again: Callable[[str], DateHit | None]
         self._forget(datestyles.PRESENT_DECADE)
 
     @property

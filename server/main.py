@@ -80,6 +80,7 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     # The usual 700 has all that is known of banned hosts searched for cycles, of which it has none,
     # again and again while it grows: a quarter of the time that restoring them takes.
     gc.set_threshold(50_000, 20, 20)
+    tidy_memory = _memory_tidier()  # before any thread has a heap of its own
     target = Log()
     daemon = _daemon_conf(settings)
     target.set_target(daemon.log_target, daemon.syslog_socket)
@@ -88,7 +89,7 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     patrol = Patrol()
     world = World(
         time.time, reader, store, resolver, run_command,
-        uptime=_uptime, sessions=Sessions(), patrol=patrol, tidy_memory=_memory_tidier(),
+        uptime=_uptime, sessions=Sessions(), patrol=patrol, tidy_memory=tidy_memory,
     )  # fmt: skip
     pinned = frozenset(key for key in _PINNABLE if getattr(settings, key) is not None)
     server = Server(world, Backend(target, _open_store), daemon, pinned)
