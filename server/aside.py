@@ -167,7 +167,7 @@ class Aside:
                 self._open[index] = dict.fromkeys(islice(open, len(open) - MOST_OPEN, None))
         if data:
             self._keep(fresh)
-        return called
+        return list(dict.fromkeys(called))  # a line may hold ids of two kinds
 
     def take_all(self) -> list[Kept]:
         """All lines that are kept and were not read, in their order; none is kept any longer."""

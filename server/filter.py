@@ -1,52 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Blocks become failures: which lines are worth it, decode them, find the date, cut it out, ask the rules.
+"""Blocks become failures: which lines are worth it, read these, ask the rules.
 
 Exact and in order.  Knows nothing of files being followed, of counting, or of hosts to be ignored.
 """
 
 from __future__ import annotations
 
-import codecs
-import locale
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 
 from common.options import JailConf
 from server.aside import Aside, Kept
-from server.dates import DateDetector, DateHit
+from server.dates import DateHit
+from server.lines import LONGEST_LINE, Lines, Way, encoding_of, lent, lines_of, not_ahead
 from server.literals import Cut, Need, better, forget_trees, required
 from server.packing import Failures, Packer
 from server.pattern import Pattern
-from server.quick import Quick
-from server.records import Failure, JournalBlock, LogBlock
+from server.quick import Numbers, Quick
+from server.records import Excerpt, Failure, JournalBlock, LogBlock
 from server.rules import Rules
 from server.screen import Place, Screen, is_plain
-
-# What follows in a longer line is not looked at: no service writes that much about a login, and a
-# regex's work grows with it.
-LONGEST_LINE = 64 * 1024
-# A date further ahead than this is taken as now: a clock that is wrong, or a made-up line, must not
-# make a failure count until that day comes.
-MOST_AHEAD = 60.0
-# A line without a date has the one of the line before, unless that is older than this.
-LONGEST_LOAN = 60.0
-# So many lines of a file are all looked at, for the date detector to learn how that writes dates.
-LESSONS = 100
+from server.sharing import Wanted
 
 # A line worth looking at: where it stands in its file, its bytes, and which failregexes may match
 # it (None: any).
 Candidate = tuple[int, bytes, Sequence[int] | None]
 
-# Lines of a block that somebody has read, by where they begin: as they are, without their dates, where
-# these stood, and when they were.
-_KnownLines = dict[int, tuple[str, str, int, float]]
-
-_MOST_MASKS = 4096
-# Where there is no more than one line to be cut out of so many bytes they are decoded one by one, else
-# all of the block at once.
-_SPARSE = 2048
 # So much is looked at before a line without a date that is read late; for each one anew.
 _FAR_ENOUGH = 16 * 1024
 # Where lines that fail are one part in so many of a block, nothing is set aside: to look for conversations
@@ -94,24 +75,6 @@ class _Screens(NamedTuple):
     mute: int = 0
 
 
-class _Numbers(dict[int, tuple[int, ...]]):
-    """Which rules are meant by bits: their numbers.
-
-    Of the rules `unasked` nothing is known; those of them that come before others that are meant are
-    meant, too, for the first one that matches has the say.
-    """
-
-    def __init__(self, unasked: int = 0) -> None:
-        self._unasked = unasked
-
-    def __missing__(self, mask: int) -> tuple[int, ...]:
-        if len(self) >= _MOST_MASKS:
-            self.clear()
-        meant = mask | self._unasked & ((1 << mask.bit_length()) - 1)
-        self[mask] = numbers = tuple(n for n in range(meant.bit_length()) if meant >> n & 1)
-        return numbers
-
-
 class Filter:
     """The filter of one jail, and what it has to remember from line to line.
 
@@ -120,25 +83,25 @@ class Filter:
 
     def __init__(self, conf: JailConf, *, has_screen: bool = True) -> None:
         """Without a screen every line is looked at; what comes out is the same."""
-        self.dates = DateDetector(conf.date_pattern, conf.log_time_zone)
+        encoding = encoding_of(conf.log_encoding)
+        self.lines = Lines(Way(conf.date_pattern, conf.log_time_zone, encoding))
+        self.dates = self.lines.dates
         self._rules = Rules(conf)
         self._quick = Quick(self._rules)
         self.prefix = self._rules.prefix
         self.rules = self._rules.rules
         self.ignore_rules = self._rules.ignore_rules
-        self._encoding = encoding_of(conf.log_encoding)
-        self._decode = line_decoder(conf.log_encoding)
+        self._encoding = encoding
+        self._decode = self.lines.decode
         # Whether what a line means may depend on lines long before it.
         self.remembers = conf.max_lines > 1 or self._rules.has_talks
-        self._last_dates: dict[str, float] = {}
-        self._lessons: dict[str, int] = {}
-        self._rules_of = self._quick_rules_of = _Numbers()
-        # Filters for which this is the same read a line in the same way.
-        self._way = (conf.date_pattern, conf.log_time_zone, self._encoding)
+        self._rules_of = self._quick.numbers
+        self._tried_rules_of = Numbers()
         self._can_skip = has_screen and conf.max_lines == 1 and is_plain(self._encoding)
         # Made when the first lines come: that takes longer than all else, and many logs are silent.
         self._ready: _Screens | None = None
         self._made: dict[str, _Screens] = {}
+        self._wanted: tuple[_Screens, Wanted | None] | None = None
         self._is_busy = False  # so many fail that nothing is set aside
         self._has_parted_ids = False  # dates were cut out of ids
 
@@ -161,7 +124,7 @@ class Filter:
             mute = sum(1 << n for n in rules.every if rules.is_mute(n))
             quick = screen.without(mute)
             if quick.helps and not quick.asks_for_every_line:
-                self._quick_rules_of = _Numbers(mute)
+                self._tried_rules_of = Numbers(mute)
                 return _Screens(screen, quick, Aside(), mute)
         return _Screens(screen, screen)
 
@@ -189,9 +152,15 @@ class Filter:
         return self._screens.whole
 
     @property
-    def quick_screen(self) -> Screen | None:
-        """What `failures` looks for in a block first; of what that passes over it may want some."""
-        return self._screens.quick
+    def wanted(self) -> Wanted | None:
+        """What `caught` looks for in a block first, for a search for many; None where no search helps."""
+        screens = self._screens
+        if self._wanted is None or self._wanted[0] is not screens:
+            wanted, screen = None, screens.quick
+            if screen is not None and not screen.asks_for_every_line:
+                wanted = Wanted(self, screen, self.lines.way, screens.aside is None)
+            self._wanted = screens, wanted
+        return self._wanted[1]
 
     # -- blocks ------------------------------------------------------------------------------------
 
@@ -208,30 +177,24 @@ class Filter:
             elif (screen := self._screens.quick) is not None:
                 self._screened(screen, block, now, caught)
             else:
-                self._catch(block.path, lines_of(block), now, caught)
+                offset = block.start.offset
+                lines = ((offset + at, line, None) for at, line in lines_of(block.data))
+                self._catch(block.path, lines, now, caught)
             return caught
         every = self._rules.every
         for moment, text in block.entries:
-            line, when = text[:LONGEST_LINE], _not_ahead(moment, now)
+            line, when = text[:LONGEST_LINE], not_ahead(moment, now)
             failure = self._rules.failure(block.source, -1, line, line, when, every)
             if failure is not None:
                 caught.add(failure)
         return caught
-
-    def of_candidates(
-        self, path: str, candidates: Iterable[Candidate], now: float
-    ) -> list[Failure]:
-        """What failed in those lines of a file that are worth looking at, in their order."""
-        caught = Failures(Packer())
-        self._catch(path, candidates, now, caught)
-        return list(caught)
 
     def _catch(
         self, path: str, candidates: Iterable[Candidate], now: float, caught: Failures
     ) -> None:
         for offset, data, rules in candidates:
             line = self._decode(data[:LONGEST_LINE])
-            text, when, _ = self.without_date(path, line, now)
+            text, when, _ = self.lines.without_date(path, line, now)
             some = self._rules.every if rules is None else rules
             if not some:
                 continue
@@ -242,11 +205,8 @@ class Filter:
     def _screened(self, screen: Screen, block: LogBlock, now: float, caught: Failures) -> None:
         """Add what failed in `block`; lines that cannot have failed are passed over."""
         path, data = block.path, block.data
-        begin = 0
-        lessons = self._lessons.get(path, LESSONS)
-        if lessons:
-            begin, lessons = _after_lines(data, lessons)
-            self._lessons[path] = lessons
+        begin = self.lines.lessons_in(path, data)
+        if begin:
             self._catch(path, self._lessons_of(data[:begin], block.start.offset), now, caught)
             forget_trees()
         if (aside := self._screens.aside) is not None:
@@ -255,23 +215,23 @@ class Filter:
             places = _places(screen, block, begin)
             self._quick.failures(self._read(block, begin, places, now), caught)
 
-    def passes_over(self, block: LogBlock) -> bool:
-        """Whether one search for all has told that no line of `block` is worth a look."""
-        if block.found is None or self._lessons.get(block.path, LESSONS):
-            return False
-        _, quick, aside, _ = self._screens
-        return aside is None and quick is not None and block.found.places_of(quick) == []
+    def caught_among(self, excerpts: Iterable[Excerpt], now: float, packer: Packer) -> Failures:
+        """What failed among lines that were read already."""
+        caught = Failures(packer)
+        self._quick.failures(self._lines_of(excerpts, now), caught)
+        return caught
 
-    def pass_over(self, blocks: Sequence[LogBlock], now: float) -> None:
-        """Take note of the last date in `blocks`; nothing else in them matters."""
-        dated: set[str] = set()
-        for block in reversed(() if self.dates.takes_now else blocks):
-            if block.path not in dated:
-                known = block.found and block.found.read_by(self._way)
-                moment = self._last_date(block.data, 0, len(block.data), now, known)
-                if moment is not None:
-                    self._last_dates[block.path] = moment
-                    dated.add(block.path)
+    def _lines_of(self, excerpts: Iterable[Excerpt], now: float) -> Iterator[tuple[Any, ...]]:
+        for excerpt in excerpts:
+            path = excerpt.path
+            if excerpt.before is not None:
+                self.lines.note_date(path, excerpt.before, now)
+            for line in excerpt.lines:
+                if line[5] is None:
+                    line = (*line[:5], self.lines.lend(path, now), *line[6:])
+                yield line
+            if excerpt.last is not None:
+                self.lines.note_date(path, excerpt.last, now)
 
     def _lessons_of(self, data: bytes, offset: int) -> Iterator[Candidate]:
         """Every line of `data`, for those failregexes that may match it.
@@ -279,8 +239,8 @@ class Filter:
         To be asked at all costs a regex milliseconds, once; most never meet a line.
         """
         may_match = self.screen.masks_in(data) if self.screen is not None else None
-        for at, line, _ in _lines(data, offset):
-            yield at, line, may_match and self._rules_of[may_match(line)]
+        for at, line in lines_of(data):
+            yield offset + at, line, may_match and self._rules_of[may_match(line)]
 
     def _of_talks(
         self, aside: Aside, block: LogBlock, begin: int, now: float, caught: Failures
@@ -288,7 +248,7 @@ class Filter:
         """Add what failed, where lines that are no failures in themselves are read only if need be."""
         whole, quick, _, _ = self._screens
         assert quick is not None and whole is not None
-        last = self._last_dates.get(block.path)
+        last = self.lines.last_date(block.path)
         kept: list[Kept] = []
         worthy: list[Place] = []
         if not self._is_busy:
@@ -337,7 +297,7 @@ class Filter:
         If one has no date of its own, what stands before it in its block tells its time, or the `last`
         date before that.
         """
-        rules = self._rules_of[self._screens.mute]
+        mute = self._screens.mute
         for path, offset, data in some:
             line = self._decode(data[:LONGEST_LINE])
             hit = None if self.dates.takes_now else self.dates.find(line, now)
@@ -345,130 +305,36 @@ class Filter:
             if hit is not None:
                 text, cut = line[: hit.start] + line[hit.end :], hit.start
             if hit is not None and hit.moment is not None:
-                when = _not_ahead(hit.moment, now)
+                when = not_ahead(hit.moment, now)
             elif not self.dates.takes_now:
                 at, before = offset - block.start.offset, last
                 if path == block.path and at >= begin:
                     far = max(begin, at - _FAR_ENOUGH)
-                    before = self._last_date(block.data, far, at, now) or last
-                when = _lent(before, now)
-            yield path, offset, line, text, cut, when, rules, None
-
-    # -- dates -------------------------------------------------------------------------------------
+                    before = self.lines.last_date_in(block.data, far, at, now) or last
+                when = lent(before, now)
+            yield path, offset, line, text, cut, when, mute, None
 
     def _read(
         self, block: LogBlock, begin: int, places: Iterable[Place], now: float
     ) -> Iterator[tuple[Any, ...]]:
-        """Those lines of `block` that are worth it, each a `Line` with its date or a tuple like it.
+        """Those lines of `block` that are worth it, each a `Line` or a tuple like it."""
+        known = block.found and block.found.read_by(self.lines.way)
+        offset, data = block.start.offset, block.data
+        lines = self.lines.read(block.path, offset, data, places, now, begin, known)
+        return lines if self._screens.aside is None else self._sifted(lines)
 
-        Where lines are set aside, those are left out that no rule matches but, perhaps, mute ones.
-        """
-        path, data, offset = block.path, block.data, block.start.offset
-        skipped = begin  # from here on dates were not looked for
-        takes_now, latest, when = self.dates.takes_now, now + MOST_AHEAD, now
-        dates, last_dates, mute = self.dates, self._last_dates, self._screens.mute
-        rules, quick = self._rules, self._quick
-        find, (reach, heads, again) = dates.find, dates.known(now)
-        has_aside = self._screens.aside is not None
-        is_busy = self._is_busy or not has_aside
-        every_rule_of, rules_of = self._rules_of, self._quick_rules_of
-        known = None if block.found is None else block.found.read_by(self._way)
-        decode, longest, places, whole, cut = self._decode, LONGEST_LINE, iter(places), "", 0
-        few = list(islice(places, len(data) // _SPARSE + 1))
-        if len(few) > len(data) // _SPARSE and data.isascii() and b"\r" not in data:
-            # Then there is no more to it, but for NULs, which `decode` takes from a line's ends.
-            whole = "" if b"\0" in data else data.decode("ascii")
-        # What `without_date` does; a call more would cost as much as it does.
-        for start, end, mask in chain(few, places):
-            stop = end if end - start <= longest else start + longest
-            line = whole[start:stop] if whole else decode(data[start:stop])
-            if known and (one := known.get(start)):
-                line, text, cut, when = one
-                last_dates[path] = when
-                skipped = end
-            elif takes_now:
-                text = line
-            else:
-                hit = heads.get(line[:reach]) if reach else again(line)
-                if hit is None:
-                    hit = find(line, now)
-                    reach, heads, again = dates.known(now)
-                if hit is None:
-                    text, cut, moment = line, 0, None
-                else:
-                    cut, stop, moment = hit
-                    text = line[:cut] + line[stop:] if cut else line[stop:]
-                if moment is None:
-                    self._date_before(path, data, skipped, start, now, known)
-                    when = self._loan(path, now)
-                else:
-                    when = last_dates[path] = moment if moment <= latest else now
-                    if known is not None:
-                        known[start] = line, text, cut, when
-                skipped = end
-            if cut and has_aside:
-                self._has_parted_ids |= rules.is_parted(text, cut)
+    def _sifted(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """`lines` without those that no rule matches but, perhaps, mute ones, unless so many fail."""
+        is_parted, is_busy = self._rules.is_parted, self._is_busy
+        tried_by, rules_of, mute = self._quick.tried, self._tried_rules_of, self._screens.mute
+        for whole in lines:
+            path, offset, line, text, cut, when, mask, _ = whole
+            if cut:
+                self._has_parted_ids |= is_parted(text, cut)
             if is_busy:
-                yield path, offset + start, line, text, cut, when, every_rule_of[mask], None
-            elif (tried := quick.tried(line, text, rules_of[mask])) is not None:
-                some = every_rule_of[mask | mute]
-                yield path, offset + start, line, text, cut, when, some, tried
-        if not takes_now:
-            self._date_before(path, data, skipped, len(data), now, known)
-
-    def _date_before(
-        self, path: str, data: bytes, begin: int, end: int, now: float, known: _KnownLines | None
-    ) -> None:
-        """Take note of the last date in lines that were passed over."""
-        moment = self._last_date(data, begin, end, now, known)
-        if moment is not None:
-            self._last_dates[path] = moment
-
-    def _last_date(
-        self, data: bytes, begin: int, end: int, now: float, known: _KnownLines | None = None
-    ) -> float | None:
-        """The last date in the lines of `data` from `begin` to `end`; nothing of them is copied.
-
-        Some lines may be `known`; of others more is known then.
-        """
-        while end > begin:
-            start = data.rfind(b"\n", begin, end) + 1 or begin
-            if known and (one := known.get(start)):
-                return one[3]
-            if start < end:
-                line = self._decode(data[start : min(end, start + LONGEST_LINE)])
-                hit = self.dates.find(line, now)
-                if hit is not None and hit.moment is not None:
-                    when = _not_ahead(hit.moment, now)
-                    if known is not None:
-                        text = line[: hit.start] + line[hit.end :]
-                        known[start] = line, text, hit.start, when
-                    return when
-            end = start - 1
-        return None
-
-    def without_date(self, path: str, line: str, now: float) -> tuple[str, float, DateHit | None]:
-        """`line` without its date, its moment, and where the date stood."""
-        if self.dates.takes_now:
-            return line, now, None
-        hit = self.dates.find(line, now)
-        text = line if hit is None else line[: hit.start] + line[hit.end :]
-        if hit is not None and hit.moment is not None:
-            moment = self._last_dates[path] = _not_ahead(hit.moment, now)
-            return text, moment, hit
-        return text, self._loan(path, now), hit
-
-    def last_date(self, path: str) -> float | None:
-        """The newest date in the lines of `path` read so far, which those without one may have."""
-        return self._last_dates.get(path)
-
-    def note_date(self, path: str, moment: float, now: float) -> None:
-        """Take note of a date in lines of `path` that were read elsewhere."""
-        self._last_dates[path] = _not_ahead(moment, now)
-
-    def _loan(self, path: str, now: float) -> float:
-        """The moment of a line of `path` without a date."""
-        return _lent(self._last_dates.get(path), now)
+                yield whole
+            elif (tried := tried_by(line, text, rules_of[mask])) is not None:
+                yield path, offset, line, text, cut, when, mask | mute, tried
 
     # -- one line ----------------------------------------------------------------------------------
 
@@ -476,8 +342,8 @@ class Filter:
         """All about one line.  `when` is its time where that does not stand in the line."""
         line = line[:LONGEST_LINE]
         if when is not None:
-            return self._verdict(path, line, line, _not_ahead(when, now))
-        text, moment, date = self.without_date(path, line, now)
+            return self._verdict(path, line, line, not_ahead(when, now))
+        text, moment, date = self.lines.without_date(path, line, now)
         return self._verdict(path, line, text, moment, date)
 
     def matches(self, text: str, some: Iterable[int]) -> bool:
@@ -526,85 +392,3 @@ def _places(screen: Screen, block: LogBlock, begin: int) -> Iterable[Place]:
     if places is None:
         return screen.places(block.data, begin)
     return [place for place in places if place[0] >= begin] if begin else places
-
-
-def lines_of(block: LogBlock) -> Iterator[Candidate]:
-    """Every line of `block`, for every failregex."""
-    return _lines(block.data, block.start.offset)
-
-
-def _lines(data: bytes, offset: int) -> Iterator[Candidate]:
-    for line in data.split(b"\n"):
-        if line:
-            yield offset, line, None
-        offset += len(line) + 1
-
-
-def _after_lines(data: bytes, count: int) -> tuple[int, int]:
-    """Where the first `count` lines of `data` end, and how many it lacks."""
-    end = 0
-    while count and end < len(data):
-        end = data.find(b"\n", end) + 1 or len(data)
-        count -= 1
-    return end, count
-
-
-def encoding_of(name: str) -> str:
-    """`auto` is the locale's encoding, and UTF-8 where that can do no more than ASCII."""
-    if name.lower() != "auto":
-        return name
-    encoding = locale.getpreferredencoding(False)
-    return "utf-8" if codecs.lookup(encoding).name == "ascii" else encoding
-
-
-def line_decoder(encoding: str) -> Callable[[bytes], str]:
-    """What makes text of a line's bytes; what cannot be read becomes U+FFFD.
-
-    Raises LookupError for an unknown encoding.
-    """
-    encoding = encoding_of(encoding)
-    b" ".decode(encoding, "replace")  # a codec that makes no text of bytes is refused here
-    name = codecs.lookup(encoding).name
-    if name.startswith(("utf-16", "utf-32")):
-        return _wide_decoder(name)
-
-    def decode(data: bytes) -> str:
-        line = data.decode(encoding, "replace")
-        return line.rstrip("\r\n") if "\0" not in line else _clean(line)
-
-    return decode
-
-
-def _wide_decoder(name: str) -> Callable[[bytes], str]:
-    """Of UTF-16 and UTF-32: lines are cut at the byte of a line feed, which is but a part of it."""
-    width = 2 if name.startswith("utf-16") else 4
-    codec = name if name[-2:] in ("le", "be") else ""
-    little, big = f"utf-{width * 8}-le", f"utf-{width * 8}-be"
-    marks = ((codecs.BOM_UTF16_LE, little), (codecs.BOM_UTF16_BE, big))
-    if width == 4:
-        marks = ((codecs.BOM_UTF32_LE, little), (codecs.BOM_UTF32_BE, big))
-    order = codec or little
-
-    def decode(data: bytes) -> str:
-        nonlocal order
-        for mark, of_mark in marks:
-            if data.startswith(mark):
-                data, order = data[width:], codec or of_mark
-        rest = len(data) % width  # of the line feed before this line, or of the one that ends it
-        whole = data[rest:] if order == little else data[: len(data) - rest]
-        return _clean(whole.decode(order, "replace"))
-
-    return decode
-
-
-def _clean(line: str) -> str:
-    """Without line end, and without the NULs that a file has where it was emptied while in use."""
-    return line.strip("\0\r\n") if "\0" in line else line.rstrip("\r\n")
-
-
-def _lent(last: float | None, now: float) -> float:
-    return last if last is not None and now - last <= LONGEST_LOAN else now
-
-
-def _not_ahead(moment: float, now: float) -> float:
-    return moment if moment <= now + MOST_AHEAD else now

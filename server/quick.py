@@ -24,6 +24,8 @@ from server.rules import Match, Plan, Rules
 # After so many lines of a failregex it is made ready for many more, which costs as much as was lost by then.
 _FEW = 300
 
+_MOST_MASKS = 4096
+
 _new = tuple.__new__  # of a named tuple; its own way takes three times as long
 
 
@@ -38,8 +40,8 @@ class Tried(NamedTuple):
 class Line(NamedTuple):
     """A line to be judged: where it stands, as it was written, and without its date.
 
-    The date stood at `cut`.  No other rules than `rules` may match it; `tried` is what came of them, if
-    that is known already.
+    The date stood at `cut`.  No other rules than `rules`, as bits, may match it; `tried` is what came of
+    them, if that is known already.
     """
 
     path: str
@@ -48,8 +50,26 @@ class Line(NamedTuple):
     text: str
     cut: int
     when: float
-    rules: Sequence[int]
+    rules: int
     tried: Tried | None = None
+
+
+class Numbers(dict[int, tuple[int, ...]]):
+    """Which rules are meant by bits: their numbers.
+
+    Of the rules `unasked` nothing is known; those of them that come before others that are meant are
+    meant, too, for the first one that matches has the say.
+    """
+
+    def __init__(self, unasked: int = 0) -> None:
+        self._unasked = unasked
+
+    def __missing__(self, mask: int) -> tuple[int, ...]:
+        if len(self) >= _MOST_MASKS:
+            self.clear()
+        meant = mask | self._unasked & ((1 << mask.bit_length()) - 1)
+        self[mask] = numbers = tuple(n for n in range(meant.bit_length()) if meant >> n & 1)
+        return numbers
 
 
 class _Hard:
@@ -72,6 +92,7 @@ class Quick:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self.numbers = Numbers()
         # What says at once, of lines up to so long, whether a failregex matches, and how to read that.
         self._attempts: list[_Attempt] = [_give_up for _ in (*rules.plans, _NOT_AT_ONCE)]
         for rule, plan in enumerate(rules.plans):
@@ -90,18 +111,16 @@ class Quick:
         attempts, ways, longest = self._attempts, self._ways, self._longest
         talks, judge, say = self._rules.talks, self._rules.failure, self._said_once_more
         is_open, begin = talks.is_open, talks.begin
+        rules_of = self.numbers
         add_host, add_moment = into.hosts.append, into.moments.append
         add_packed, presses_of = into.packed.append, into.packer.presses
         at_path, presses = None, _NO_PRESSES
-        for whole in lines:
-            path, offset, line, text, _, when, some, tried = whole
+        for path, offset, line, text, _, when, mask, tried in lines:
             found: Any
             if tried is not None:
                 rule, found, _ = tried
             else:
-                if len(line) > longest:
-                    some = _NOT_AT_ONCE
-                for rule in some:
+                for rule in rules_of[mask] if len(line) <= longest else _NOT_AT_ONCE:
                     found = attempts[rule](text)
                     if found is not None:
                         break
@@ -116,7 +135,7 @@ class Quick:
                         if (address := found[group]) and (host := shortest(address)) is not None:
                             break
             if host is None:
-                if (failure := judge(path, offset, line, text, when, whole[6])) is not None:
+                if (failure := judge(path, offset, line, text, when, rules_of[mask])) is not None:
                     into.add(failure)
                 longest = self._longest
                 continue

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from common.options import LogPath
-from server.records import LogBlock, Position, older_of
-from server.screen import Screen
+from server.records import Excerpt, LogBlock, Position, older_of
+from server.sharing import Wanted
 from server.source import Border, Claims, Inbox, is_compressed, is_rotated_name
 from server.source import FileState as FileState
 from server.tail import Tail
@@ -97,11 +97,11 @@ class LogReader:
         jail: str,
         logs: tuple[LogPath, ...],
         positions: Mapping[str, Position],
-        deliver: Callable[[LogBlock], bool],
+        deliver: Callable[[LogBlock | Excerpt], bool],
         polling: bool = False,
         border: Border | None = None,
         reminder: int = 0,
-        find_screen: Callable[[], Screen | None] = lambda: None,
+        find_wanted: Callable[[], Wanted | None] = lambda: None,
     ) -> None:
         """Say (again) all that `jail` follows.  What it followed before goes on undisturbed.
 
@@ -110,10 +110,11 @@ class LogReader:
         then the same lines are offered again after `wake`.  A block without data tells a position.
         `border` says what of a file need not be read, in the reader's thread, too.  A jail that is
         new gets as many bytes before its positions as `reminder` once more, as known.  What several
-        jails read is searched once for all that `find_screen` gives, asked in the reader's thread.
+        jails read is searched once for all that `find_wanted` gives, asked in the reader's thread; then it
+        comes as an excerpt.
         """
         known = dict(positions)
-        inbox = Inbox(jail, deliver, border, reminder, find_screen)
+        inbox = Inbox(jail, deliver, border, reminder, find_wanted)
         self._post(lambda: self._follow(inbox, logs, known, polling))
 
     def unfollow(self, jail: str) -> None:
@@ -262,7 +263,7 @@ class LogReader:
             self._jails[inbox.jail] = subscription
         else:
             subscription.inbox.deliver, subscription.inbox.border = inbox.deliver, inbox.border
-            subscription.inbox.find_screen = inbox.find_screen
+            subscription.inbox.find_wanted = inbox.find_wanted
             subscription.inbox.is_full = False
             subscription.logs, subscription.positions = logs, positions
             subscription.is_polling = is_polling

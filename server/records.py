@@ -36,8 +36,7 @@ class LogBlock:
     only tells that position.  What `is_known` was read by an earlier run, and counted; it is there
     for what one has to remember of it.  `older` is how far the file has been read that stood at the
     path before that of `end`, as long as a service may go on writing to it.  `found` is what one search
-    for all jails that read the file has found in it; `can_wait` says that this is little for the
-    jail, and that more is to come at once.
+    for all jails that read the file has found in it.
     """
 
     path: str
@@ -46,8 +45,27 @@ class LogBlock:
     end: Position
     is_known: bool = False
     older: Position | None = None
-    found: Any = None  # a server.screen.Found
-    can_wait: bool = False
+    found: Any = None  # a server.sharing.Found
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Of a stretch of a file the lines that `filter` wants, read already; all others are passed over.
+
+    They are as `server.lines.Lines.by_itself` has them.  `before` is the last date of what was passed over
+    before them, `last` that of all (None: there is none).  `end` and `older` are as in a `LogBlock`, `size`
+    is how many bytes it stands for.  It `can_wait` if it holds little, and more is to come at once.
+    """
+
+    path: str
+    lines: Sequence[tuple[Any, ...]]
+    before: float | None
+    last: float | None
+    end: Position
+    older: Position | None
+    size: int
+    filter: Any  # a server.filter.Filter
+    can_wait: bool
 
 
 def older_of(path: str) -> str:

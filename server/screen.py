@@ -41,34 +41,6 @@ def is_plain(encoding: str) -> bool:
     return _PLAIN_ENCODINGS.fullmatch(codecs.lookup(encoding).name) is not None
 
 
-class Found:
-    """What a search for several screens at once found in a block: the places for each of them."""
-
-    def __init__(self, places: dict[Hashable, list[Place]]) -> None:
-        self._places = places
-        self._read: dict[Hashable, dict[int, Any]] = {}
-
-    def places_of(self, screen: Screen) -> list[Place] | None:
-        """What `screen` would find by itself; None if it was not among those searched for."""
-        return self._places.get(screen.signature)
-
-    @property
-    def size(self) -> int:
-        """How many places there are, for all together."""
-        return sum(map(len, self._places.values()))
-
-    def unread(self) -> Found:
-        """The same, without what was read there: to be kept for longer."""
-        return Found(self._places)
-
-    def read_by(self, way: Hashable) -> dict[int, Any]:
-        """What the lines say, by where they begin: for all who read lines in the same `way`.
-
-        Whoever reads a line first puts it there; to be read twice at the same time does no harm.
-        """
-        return self._read.setdefault(way, {})
-
-
 class JointScreen:
     """One search for the screens of all filters that look at one log."""
 
@@ -86,13 +58,14 @@ class JointScreen:
         self._search = _Search(masks)
         self._shares: dict[int, tuple[tuple[int, int], ...]] = {}
 
-    def found(self, data: bytes) -> Found:
+    def places(self, data: bytes) -> dict[Hashable, list[Place]]:
+        """What each screen would find by itself, by its signature."""
         places: list[list[Place]] = [[] for _ in self._members]
         shares = self._shares
         for begin, end, mask in self._search(data, 0):
             for member, own in shares.get(mask) or self._shared(mask):
                 places[member].append((begin, end, own))
-        return Found(dict(zip(self._members, places, strict=True)))
+        return dict(zip(self._members, places, strict=True))
 
     def _shared(self, mask: int) -> tuple[tuple[int, int], ...]:
         """Whose rules are in `mask`, and which of theirs."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.options import JailConf
-from server.filter import Filter, encoding_of
+from server.filter import Filter
+from server.lines import encoding_of
 from server.literals import SHORTEST, Cut, Literal, Need, required
 from server.pattern import Pattern
 from server.screen import is_plain

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from server.records import LogBlock, Position
-from server.screen import Found, Screen
+from server.records import Excerpt, LogBlock, Position
+from server.sharing import Wanted
 
 log = logging.getLogger("fail2ban.source")
 
@@ -35,7 +35,7 @@ FAR = 16 << 20  # who has more than this to read is catching up
 LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
-_LITTLE = 16  # lines of a block that a jail need not be woken for while it catches up
+LITTLE = 16  # lines of a block that a jail need not be woken for while it catches up
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
 _BLANK = b"blank"  # begins what stands in a position for the first line where there is none
@@ -245,23 +245,23 @@ class Inbox:
     """Where a jail takes blocks; `is_full` from a refusal until the jail asks for more.
 
     `border` says what of a file need not be read; so many bytes before the position of an earlier
-    run as `reminder` are handed out once more, as known.  What `find_screen` gives tells which lines
+    run as `reminder` are handed out once more, as known.  What `find_wanted` gives tells which lines
     are worth it; it is asked for only when there are some.
     """
 
     def __init__(
         self,
         jail: str,
-        deliver: Callable[[LogBlock], bool],
+        deliver: Callable[[LogBlock | Excerpt], bool],
         border: Border | None = None,
         reminder: int = 0,
-        find_screen: Callable[[], Screen | None] = lambda: None,
+        find_wanted: Callable[[], Wanted | None] = lambda: None,
     ) -> None:
         self.jail = jail
         self.deliver = deliver
         self.border = border
         self.reminder = reminder
-        self.find_screen = find_screen
+        self.find_wanted = find_wanted
         self.is_full = False
 
     def begin(self, source: Source, offset: int) -> int:
@@ -274,13 +274,7 @@ class Inbox:
             log.exception("[%s] failed to find where to begin in %s", self.jail, source.path)
             return offset
 
-    def has_little_in(self, found: Found) -> bool:
-        """Whether a search for this jail's screen, too, says that few lines are worth it."""
-        screen = self.find_screen()
-        places = None if screen is None else found.places_of(screen)
-        return places is not None and len(places) <= _LITTLE
-
-    def offer(self, block: LogBlock) -> bool:
+    def offer(self, block: LogBlock | Excerpt) -> bool:
         try:
             self.is_full = not self.deliver(block)
         except Exception:  # one jail's fault must not end the reading of the others
@@ -339,7 +333,8 @@ class Cursor:
     of a place here, `must_tell` that it is to be told even before there is a line.  Of a line longer
     than a block `searched` bytes are known to hold no end, the first `blank` of them being NULs.
     So many bytes before it as `reminder` are to be handed out as known.  `told` is when it was told
-    how far the jail is that is catching up here, None where it is not.
+    how far the jail is that is catching up here, None where it is not.  The last `passed` bytes had
+    nothing for the jail, so that it was not told of them yet; `last` is the last date in them.
     """
 
     offset: int = 0
@@ -351,6 +346,8 @@ class Cursor:
     seen: int = -1
     is_moved: bool = False
     must_tell: bool = False
+    passed: int = 0
+    last: float | None = None
 
     @property
     def is_inside(self) -> bool:

@@ -12,14 +12,17 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Hashable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from server.records import LogBlock, Position
-from server.screen import Found, JointScreen
+from server.records import Excerpt, LogBlock, Position
+from server.sharing import KEPT, Found, Sharing
 from server.source import (
     BLOCK,
     FAR,
+    LITTLE,
     LONG,
     MARK,
     Claims,
@@ -48,15 +51,10 @@ GRACE = 300.0  # how long an older file stays quiet before it is let go
 ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
 TELLING = 10.0  # seconds between two words of how far a jail is that is catching up
-_KEPT = 4  # blocks of a file that is being caught up with
-_SEARCHED = 200  # blocks of which it stays known what was found, …
-_MOST_PLACES = 100  # … if that is no more
-_APART = _KEPT * BLOCK  # bytes that who is ahead waits for those who can read on at once
+_LONGEST_PASSED = 64 * BLOCK  # bytes without a line for a jail, of which it is not told at once
+_APART = KEPT * BLOCK  # bytes that who is ahead waits for those who can read on at once
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
-
-# Where a block begins: device, inode, offset.
-_Place = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -84,9 +82,14 @@ class Tail:
         claims: Claims | None = None,
         originals: Callable[[str], Iterable[Tail]] = lambda jail: (),
         opened: Callable[[str], Source] = Source,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`originals(jail)`: the tails, of the same glob, of which this one's file may be a copy."""
+        """`originals(jail)`: the tails, of the same glob, of which this one's file may be a copy.
+
+        `clock` is the wall's, which dates are read by.
+        """
         self._opened = opened
+        self._clock = clock
         self.path = path
         self.is_missing = False
         self.problem = ""
@@ -99,11 +102,7 @@ class Tail:
         self._older: list[Generation] = []
         self._current: Generation | None = None
         self._pause = _FIRST_PAUSE
-        # The last blocks: what was read, and found in it.
-        self._recent: dict[_Place, tuple[Piece, Found | None]] = {}
-        # What was found in more of them, and by what they are known: length, beginning, end.
-        self._searched: dict[_Place, tuple[tuple[int, bytes, bytes], Found]] = {}
-        self._joint: tuple[tuple[Hashable, ...], JointScreen] | None = None
+        self._sharing = Sharing[Piece](path)
 
     # -- who follows -----------------------------------------------------------------------------
 
@@ -293,9 +292,10 @@ class Tail:
                     self._place(jail, older, min(cursor.offset, older.source.size))
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
-        self._forget_blocks()
+        self._sharing.forget()
         generation.cursors = {
-            jail: Cursor(must_tell=cursor.is_moved) for jail, cursor in cursors.items()
+            jail: Cursor(must_tell=cursor.is_moved, passed=cursor.passed, last=cursor.last)
+            for jail, cursor in cursors.items()
         }
         generation.told = -1
         source.start_over()
@@ -484,7 +484,7 @@ class Tail:
                 self._read_problem = self._fail(generation, error)
                 self._say(self._read_problem)
         if not is_more:
-            self._forget_blocks()
+            self._sharing.forget()
         return is_more
 
     def _tell_progress(self, generation: Generation, now: float) -> None:
@@ -525,59 +525,23 @@ class Tail:
         place = (*generation.source.identity, at)
         cursors = [generation.cursors[jail] for jail in jails]
         is_plain = not any(cursor.is_inside or cursor.searched for cursor in cursors)
-        if is_plain and place in self._recent:
-            piece, found = self._recent[place]
-        else:
+        piece = self._sharing.kept(place) if is_plain else None
+        if piece is None:
             piece = self._piece(generation, at, cursors)
-            found = self._found(place, piece)
-        self._keep(place, piece, found)
+        found = None
+        if len(self._members) > 1:
+            every = [member.inbox.find_wanted() for member in self._members.values()]
+            found = self._sharing.found(place, piece, every, self._clock())
         self._read_problem = ""
         for jail in jails:
             cursor = generation.cursors[jail]
-            is_due = piece.length > 0 or cursor.must_tell
+            is_due = piece.length > 0 or cursor.must_tell or cursor.passed
             is_refused = is_due and not self._hand(jail, generation, piece, found)
             if is_refused or piece.is_more:
                 behind.add(jail)
             else:
                 cursor.seen = generation.source.size
         return piece.is_more
-
-    def _keep(self, place: _Place, piece: Piece, found: Found | None) -> None:
-        """Keep a block for jails that are a little behind the others, while there is more to read."""
-        self._recent.pop(place, None)
-        if not piece.is_more or len(self._members) < 2:
-            return
-        self._recent[place] = piece, found
-        if len(self._recent) > _KEPT:
-            del self._recent[next(iter(self._recent))]
-
-    def _forget_blocks(self) -> None:
-        self._recent.clear()
-        self._searched.clear()
-
-    def _found(self, place: _Place, piece: Piece) -> Found | None:
-        """What the screens of all jails find in `piece`, searched once; None for a jail alone."""
-        data = piece.data
-        if len(self._members) < 2 or not data:
-            return None
-        screens = [member.inbox.find_screen() for member in self._members.values()]
-        some = [one for one in screens if one is not None and not one.asks_for_every_line]
-        if len(some) < 2:
-            return None
-        wanted = tuple(dict.fromkeys(one.signature for one in some))
-        if self._joint is None or self._joint[0] != wanted:
-            self._joint = wanted, JointScreen(some)
-            self._searched.clear()
-        ends = len(data), data[:MARK], piece.mark
-        known, found = self._searched.get(place, (None, None))
-        if found is not None and known == ends:
-            return found.unread()
-        found = self._joint[1].found(data)
-        if piece.is_more and found.size <= _MOST_PLACES:
-            self._searched[place] = ends, found.unread()
-            if len(self._searched) > _SEARCHED:
-                del self._searched[next(iter(self._searched))]
-        return found
 
     def _piece(self, generation: Generation, at: int, cursors: list[Cursor]) -> Piece:
         """What is to be handed out at `at`, where all of `cursors` stand."""
@@ -646,25 +610,70 @@ class Tail:
         self, jail: str, generation: Generation, piece: Piece, found: Found | None = None
     ) -> bool:
         """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses."""
-        source, cursor = generation.source, generation.cursors[jail]
-        offset = cursor.offset + piece.length
-        start = source.position(cursor.offset)
-        place, end = self._end(jail, generation, offset)
-        older = self._older_position(jail, place, generation, offset)
-        inbox = self._members[jail].inbox
-        can_wait = piece.is_more and found is not None and inbox.has_little_in(found)
-        block = LogBlock(self.path, piece.data, start, end, False, older, found, can_wait)
-        if not inbox.offer(block):
-            return False
-        cursor.offset, cursor.mark = offset, piece.mark
-        cursor.is_moved, cursor.must_tell = True, False
+        cursor = generation.cursors[jail]
+        wanted = found and self._members[jail].inbox.find_wanted()
+        read = found and wanted and found.lines_for(wanted)
+        if wanted and read:
+            lines, last = read
+            is_told = bool(lines) or not piece.is_more or cursor.must_tell
+            if not is_told and cursor.passed < _LONGEST_PASSED:
+                cursor.passed += piece.length
+                cursor.last = cursor.last if last is None else last
+            elif not self._hand_lines(jail, generation, piece, wanted.filter, lines, last):
+                return False
+        else:
+            has_passed = cursor.passed > 0
+            if has_passed and not self._hand_passed(jail, generation):
+                return False
+            is_due = piece.length > 0 or not has_passed
+            if is_due and not self._hand_block(jail, generation, piece, found):
+                return False
+        cursor.offset, cursor.mark = cursor.offset + piece.length, piece.mark
         cursor.search_anew()
+        return True
+
+    def _hand_block(
+        self, jail: str, generation: Generation, piece: Piece, found: Found | None
+    ) -> bool:
+        cursor = generation.cursors[jail]
+        start = generation.source.position(cursor.offset)
+        end, older = self._ends(jail, generation, cursor.offset + piece.length)
+        block = LogBlock(self.path, piece.data, start, end, False, older, found)
+        return self._offer(jail, cursor, block)
+
+    def _hand_lines(
+        self,
+        jail: str,
+        generation: Generation,
+        piece: Piece,
+        filter: Any,
+        lines: Sequence[tuple[Any, ...]],
+        last: float | None,
+    ) -> bool:
+        """Deliver those `lines` that `filter` wants of `piece`, in which `last` is the last date."""
+        cursor = generation.cursors[jail]
+        end, older = self._ends(jail, generation, cursor.offset + piece.length)
+        size, can_wait = cursor.passed + piece.length, piece.is_more and len(lines) <= LITTLE
+        excerpt = Excerpt(self.path, lines, cursor.last, last, end, older, size, filter, can_wait)
+        return self._offer(jail, cursor, excerpt)
+
+    def _hand_passed(self, jail: str, generation: Generation) -> bool:
+        """Tell of what was passed over."""
+        mark, wanted = generation.cursors[jail].mark, self._members[jail].inbox.find_wanted()
+        filter = wanted and wanted.filter
+        return self._hand_lines(jail, generation, Piece(mark), filter, (), None)
+
+    def _offer(self, jail: str, cursor: Cursor, block: LogBlock | Excerpt) -> bool:
+        if not self._members[jail].inbox.offer(block):
+            return False
+        cursor.passed, cursor.last = 0, None
+        cursor.is_moved, cursor.must_tell = True, False
         return True
 
     def _hand_held(self, jail: str, generation: Generation) -> None:
         """No more is to come: have the jail do what waits for it, by telling it where it has got to."""
         cursor = generation.cursors.get(jail)
-        if cursor is not None and cursor.is_moved and not cursor.is_inside:
+        if cursor is not None and (cursor.is_moved or cursor.passed) and not cursor.is_inside:
             self._hand(jail, generation, Piece(cursor.mark))
 
     def _remind(self, jail: str, generation: Generation) -> bool:
@@ -679,7 +688,7 @@ class Tail:
             is_whole = length == cursor.offset
         start = 0 if is_whole else data.find(b"\n") + 1
         data = data[start : whole_lines(data)]
-        _, end = self._end(jail, generation, cursor.offset)
+        end, _ = self._ends(jail, generation, cursor.offset)
         begin = source.position(cursor.offset - length)
         block = LogBlock(self.path, data, begin, end, is_known=True)
         if data and not self._members[jail].inbox.offer(block):
@@ -687,20 +696,29 @@ class Tail:
         cursor.reminder = 0
         return True
 
-    def _end(self, jail: str, generation: Generation, offset: int) -> tuple[Generation, Position]:
-        """Where reading goes on: in the newest file of which the jail has had lines.
+    def _ends(
+        self, jail: str, generation: Generation, offset: int
+    ) -> tuple[Position, Position | None]:
+        """Where the jail is when it gets to `offset`: in the newest file of which it has had lines, and
+        in the file before that.
 
         A straggler's line in an older file must not take the position back to that.
         """
-        for newer in reversed(self._generations):
-            if newer is generation:
-                break
-            if (cursor := newer.cursors.get(jail)) and cursor.is_moved:
-                return newer, newer.source.position(cursor.offset)
-        source = generation.source
-        if not offset and not source.fingerprint:
-            return generation, position_in_blank(self.path, source)
-        return generation, source.position(offset)
+        place, source = generation, generation.source
+        if generation is not self._current:
+            for newer in reversed(self._generations):
+                if newer is generation:
+                    break
+                if (cursor := newer.cursors.get(jail)) and cursor.is_moved:
+                    place = newer
+                    break
+        if place is not generation:
+            end = place.source.position(place.cursors[jail].offset)
+        elif not offset and not source.fingerprint:
+            end = position_in_blank(self.path, source)
+        else:
+            end = source.position(offset)
+        return end, self._older_position(jail, place, generation, offset)
 
     def _older_position(
         self, jail: str, place: Generation, generation: Generation, offset: int
@@ -754,6 +772,8 @@ class Tail:
         size = generation.source.size
         for jail, cursor in generation.cursors.items():
             if cursor.offset >= size:
+                if cursor.passed:
+                    self._hand_held(jail, generation)
                 continue
             if cursor.seen != size or self._members[jail].inbox.is_full:
                 return False
@@ -770,7 +790,7 @@ class Tail:
         for jail in list(generation.cursors):
             self._withdraw(jail, generation)
         generation.source.close()
-        self._forget_blocks()
+        self._sharing.forget()
         self._older = [one for one in self._older if one is not generation]
         if self._current is generation:
             self._current = None

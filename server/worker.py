@@ -13,11 +13,11 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,11 +30,12 @@ from server.actor import Actor
 from server.announce import passages_of
 from server.dates import DateDetector
 from server.draft import cache_options
-from server.filter import LONGEST_LINE, Filter, encoding_of, line_decoder
+from server.filter import Filter
 from server.guard import Guard, problems_of
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
+from server.lines import LONGEST_LINE, encoding_of, line_decoder
 from server.packing import Failures
 from server.patrol import Patrol
 from server.plugins import Plugin
@@ -45,6 +46,7 @@ from server.records import (
     Ban,
     Enforce,
     Event,
+    Excerpt,
     Failed,
     Failure,
     JournalBlock,
@@ -68,7 +70,7 @@ log = logging.getLogger("fail2ban.jail")
 
 _MOST_SAID = 200  # what is told of at once: so many lines of our own log, or orders
 _BLOCKS_WAITING = 4  # deliveries a jail may be behind before its reading pauses
-_MOST_HELD = 8  # blocks of one delivery, of which all but the last hold little
+_MOST_HELD = 64  # blocks of one delivery, of which all but the last hold little
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
 _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
 _MANY = 1000  # bans of an earlier run that are worth to be foreseen
@@ -84,6 +86,7 @@ _POSITION_DELAY = 5.0  # seconds that a position without consequences may stay u
 _JUST_FAILURES = {Failed}
 
 T = TypeVar("T")
+_Block = LogBlock | Excerpt | JournalBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Worker:
         self._actor: Actor | None = None
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         # Written by the reader's thread: blocks that are handed on with the next one.
-        self._held: list[LogBlock | JournalBlock] = []
+        self._held: list[_Block] = []
         # Each written by one thread only: how many deliveries came, how many were done.
         self._blocks_in = 0
         self._blocks_out = 0
@@ -219,13 +222,13 @@ class Worker:
             *(self._actor.problems if self._actor else ()),
         )
 
-    def offer(self, block: LogBlock | JournalBlock) -> bool:
+    def offer(self, block: _Block) -> bool:
         """Take `block` for the jail, unless so many wait that its reading must pause (False)."""
         if self._blocks_in - self._blocks_out >= _BLOCKS_WAITING:
             self._is_paused = True
             return False
         self._held.append(block)
-        can_wait = isinstance(block, LogBlock) and block.can_wait
+        can_wait = isinstance(block, Excerpt) and block.can_wait
         if can_wait and len(self._held) < _MOST_HELD:
             return True  # to wake the jail costs more than such a block
         blocks, self._held = self._held, []
@@ -315,27 +318,32 @@ class Worker:
                     self._world.journal.wake(self._jail.conf.name)
         self._on_time()
 
-    def _on_blocks(self, blocks: Sequence[LogBlock | JournalBlock]) -> None:
-        passed: list[LogBlock] = []
-        for block in blocks:
-            if isinstance(block, LogBlock) and self._filter.passes_over(block):
-                passed.append(block)
-                continue
-            self._pass_over(passed)
-            passed = []
-            try:
-                self._on_block(block)
-            except Exception as error:  # one block's fault must not cost the next one
-                self._complain(error)
-        self._pass_over(passed)
+    def _on_blocks(self, blocks: Iterable[_Block]) -> None:
+        for filter, some in groupby(blocks, self._filter_of):
+            if filter is not None:
+                self._try(self._on_excerpts, filter, list(some))
+            else:
+                for block in some:
+                    self._try(self._on_block, block)
         self._save(is_patient=True)
 
-    def _pass_over(self, blocks: Sequence[LogBlock]) -> None:
-        """Nothing in `blocks` is worth a look, but where they end, and when."""
-        self._filter.pass_over(blocks, self._world.clock())
-        for block in blocks:
-            self._is_dense = False
-            self._get_to_end(block)
+    def _try(self, do: Callable[..., None], *what: Any) -> None:
+        try:
+            do(*what)
+        except Exception as error:  # one block's fault must not cost the next one
+            self._complain(error)
+
+    def _filter_of(self, block: _Block) -> Filter | None:
+        """Whose lines those of an excerpt are; None of another block.
+
+        It may have been replaced since; the rules that it found the lines for are its own.
+        """
+        return (block.filter or self._filter) if isinstance(block, Excerpt) else None
+
+    def _on_excerpts(self, filter: Filter, excerpts: Sequence[Excerpt]) -> None:
+        self._tell_of(filter.caught_among(excerpts, self._world.clock(), self._jail.packer))
+        for excerpt in excerpts:
+            self._get_to_end(excerpt, excerpt.size)
 
     def _on_block(self, block: LogBlock | JournalBlock) -> None:
         now = self._world.clock()
@@ -345,19 +353,18 @@ class Worker:
                 self._tell_of(caught)
             if isinstance(piece, LogBlock):
                 self._is_dense = len(caught) * _DENSE > len(piece.data)
-        self._get_to_end(block)
+        if isinstance(block, JournalBlock):
+            if not block.is_known:
+                self._positions[block.source] = self._unsaved[block.source] = block.cursor
+        elif not block.is_known:
+            self._get_to_end(block, len(block.data))
 
-    def _get_to_end(self, block: LogBlock | JournalBlock) -> None:
-        if block.is_known:
-            return
-        if isinstance(block, LogBlock):
-            self._read += len(block.data)
-            self._positions[block.path] = self._unsaved[block.path] = block.end
-            if block.older is not None:
-                before = older_of(block.path)
-                self._positions[before] = self._unsaved[before] = block.older
-        else:
-            self._positions[block.source] = self._unsaved[block.source] = block.cursor
+    def _get_to_end(self, block: LogBlock | Excerpt, size: int) -> None:
+        self._read += size
+        self._positions[block.path] = self._unsaved[block.path] = block.end
+        if block.older is not None:
+            before = older_of(block.path)
+            self._positions[before] = self._unsaved[before] = block.older
 
     def _pieces_of(self, block: LogBlock | JournalBlock) -> Iterator[LogBlock | JournalBlock]:
         """`block`, or parts of it where so many lines fail that their records would fill the memory."""
@@ -515,7 +522,7 @@ class Worker:
             is_polling,
             border_of(conf, self._world.clock),
             _REMINDER if is_reminded else 0,
-            lambda: self._filter.quick_screen,
+            lambda: self._filter.wanted,
         )
 
     def _follow_journal(self, conf: JailConf, is_reminded: bool) -> None:

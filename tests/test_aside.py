@@ -6,15 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.options import JailConf
 from server.aside import KEPT, MOST_KINDS, MOST_OPEN, Aside
-from server.filter import LESSONS, Filter
+from server.filter import Filter
+from server.lines import LESSONS
 from server.quick import _FEW
 from server.records import LogBlock, Position
-from server.screen import JointScreen
 
 LOG = "/var/log/auth.log"
 NOW = 1_795_000_000.0
@@ -167,8 +167,12 @@ CONF = JailConf(
 )
 
 
+TWO_IDS = ["web d[1]: user carol tries", "[12] Nov 18 11:06:10 web d[1]: hello from 192.0.2.1"]
+
+
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(st.lists(LINES, max_size=8), max_size=6))
+@example([[*TWO_IDS, "[12] Nov 18 11:06:10 d: user carol tries"], ["[12] web d[1]: refused"]])
 def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
     found = []
     # In the third way, what is done for many lines only is done from the second one on.
@@ -196,24 +200,6 @@ def found_in(*blocks):
         busy.append(filter._is_busy)
         start += len(data)
     return found, busy[1:]
-
-
-def test_a_block_of_nothing_but_lines_to_set_aside_is_not_passed_over():
-    filter, other = Filter(CONF), Filter(replace(CONF, failregex=("lost <HOST>",)))
-    joint = JointScreen([filter.quick_screen, other.quick_screen])
-
-    def block(data):
-        at = Position(1, 2, 0)
-        return LogBlock(LOG, data, at, at, found=joint.found(data))
-
-    filter.failures(block(b"x\n" * LESSONS), NOW)
-    helper = block(b"Nov 18 11:06:00 web d[1]: hello from 192.0.2.1\n")
-    assert [] == helper.found.places_of(filter.quick_screen)
-
-    assert not filter.passes_over(helper)
-    filter.failures(helper, NOW)
-    refusal = block(b"Nov 18 11:06:00 web d[1]: refused\n")
-    assert ["192.0.2.1"] == [failure.host for failure in filter.failures(refusal, NOW)]
 
 
 ATTACK = [f"d[{number}]: refused 192.0.2.3" for number in range(100, 120)]

@@ -9,9 +9,12 @@ import pytest
 
 from common.errors import RegexError
 from common.options import JailConf
-from server.filter import LONGEST_LINE, Filter, line_decoder
+from server.filter import Filter
+from server.lines import LONGEST_LINE, line_decoder
 from server.literals import required
-from server.records import JournalBlock, LogBlock, Position
+from server.packing import Packer
+from server.quick import Line
+from server.records import Excerpt, JournalBlock, LogBlock, Position
 from tests.filters import a_filter
 
 NOW = timegm((2026, 11, 23, 12, 0, 0))
@@ -78,9 +81,13 @@ def test_the_first_regex_that_matches_and_blames_somebody_counts():
 
 def test_only_the_regexes_that_a_screen_names_are_tried():
     filter = a_filter("^a <HOST>", "^. <HOST>", "^.+ <HOST>")
-    lines = [(0, b"a 192.0.2.1", [1, 2]), (9, b"a 192.0.2.2", None), (18, b"a 192.0.2.3", [])]
+    texts = [("a 192.0.2.1", 0b110), ("a 192.0.2.2", 0b111), ("a 192.0.2.3", 0)]
+    lines = [Line("/log", 9 * n, text, text, 0, NOW, mask) for n, (text, mask) in enumerate(texts)]
+    end = Position(1, 2, 27)
 
-    found = filter.of_candidates("/log", lines, NOW)
+    found = filter.caught_among(
+        [Excerpt("/log", lines, None, None, end, None, 27, filter, False)], NOW, Packer()
+    )
 
     assert [(each.host, each.rule, each.offset) for each in found] == [
         ("192.0.2.1", 1, 0),

@@ -20,7 +20,7 @@ LAYERS = {
         records
         trees charsets automaton ambiguity budget
         zones datestyles dates seek pattern conversation rules joined packing quick
-        literals screen aside filter slow lint ignore
+        literals screen lines sharing aside filter slow lint ignore
         portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
         draft inspection plan handlers standing transmitter

@@ -24,7 +24,7 @@ def quick_of(*failregex, few=1, **options):
 
 
 def lines_of(*texts):
-    return [Line("/var/log/x", n, text, text, 0, NOON, (0,)) for n, text in enumerate(texts)]
+    return [Line("/var/log/x", n, text, text, 0, NOON, 1) for n, text in enumerate(texts)]
 
 
 def caught(quick, lines):

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from calendar import timegm
-from dataclasses import replace
 from itertools import groupby
 from unittest.mock import patch
 
@@ -16,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.options import JailConf
-from server.filter import LESSONS, Filter
+from server.filter import Filter
+from server.lines import LESSONS
 from server.literals import Literal, required
 from server.records import LogBlock, Position
 from server.screen import _FEW_SPENT, _MOST_SPENT, LONG_BLOCK, JointScreen, Screen, is_plain
@@ -50,7 +50,7 @@ def both(conf, blocks):
     """The failures with the screen and without."""
     screened = told(Filter(conf), blocks)
     # What is done for many lines only is done from the second one on.
-    with patch("server.quick._FEW", 1), patch("server.filter._SPARSE", 1 << 30):
+    with patch("server.quick._FEW", 1), patch("server.lines._SPARSE", 1 << 30):
         assert told(Filter(conf), blocks) == screened
     return screened, told(Filter(conf, has_screen=False), blocks)
 
@@ -150,31 +150,6 @@ def test_the_date_may_stand_in_an_earlier_block(between):
 
     assert [each.when for each in screened] == [NOW - 30]
     assert screened == plain
-
-
-@pytest.mark.parametrize("between", [[b"fine\n"], [b"", b"2026-02-30 11:59:59 fine\n"]])
-def test_of_blocks_that_are_passed_over_the_last_date_is_known(between):
-    """They are passed over only where one search for all has found nothing in them."""
-    filter = Filter(JailConf(name="test", failregex=("failed from <HOST>$",)))
-    others = Filter(JailConf(name="other", failregex=("refused <HOST>$",)))
-    joint = JointScreen([filter.quick_screen, others.quick_screen])
-
-    def block(data):
-        at = Position(1, 2, 0)
-        return LogBlock("log", data, at, at, found=joint.found(data))
-
-    first = block(b"2026-11-23 11:59:00 fine\n")
-    assert not filter.passes_over(first)  # while it learns how dates are written
-    filter.failures(replace(first, data=b"x\n" * LESSONS), NOW)
-    blocks = [first, block(b"2026-11-23 11:59:30 fine\n"), *map(block, between)]
-    assert all(map(filter.passes_over, blocks))
-    last = block(b"failed from 192.0.2.1\n")
-    assert not filter.passes_over(last)
-    assert not filter.passes_over(replace(first, found=None))
-
-    filter.pass_over(blocks, NOW)
-
-    assert [NOW - 30] == [failure.when for failure in filter.failures(last, NOW)]
 
 
 def test_a_date_may_be_cut_out_of_the_midst_of_a_literal():
@@ -440,10 +415,10 @@ def test_one_search_for_many_screens_finds_what_each_would(filters, texts, is_lo
     data = "\n".join(texts).encode() + b"\n" * (LONG_BLOCK * is_long)
     some = [screen for screen in screens if not screen.asks_for_every_line]
 
-    found = JointScreen(some).found(data) if some else None
+    found = JointScreen(some).places(data) if some else None
 
     for screen in some:
-        assert found.places_of(screen) == list(screen.places(data))
+        assert found[screen.signature] == list(screen.places(data))
 
 
 def needed_by(source):
@@ -453,51 +428,9 @@ def needed_by(source):
         return None
 
 
-def test_filters_come_to_the_same_when_a_block_is_searched_and_read_once_for_all():
-    lines = (CAPTURED / "sshd.log").read_bytes().splitlines()
-    confs = [conf_of("sshd"), conf_of("sshd", (("mode", "aggressive"),)), conf_of("pam-generic")]
-    for blocks in blocks_of(lines):
-        filters, start = [Filter(conf) for conf in confs], 0
-        joint, apart = [[] for _ in confs], [told(Filter(conf), blocks) for conf in confs]
-        for filter in filters:
-            filter.failures(block(b"x\n" * LESSONS), NOW)
-        for data in blocks:
-            found = JointScreen(filter.screen for filter in filters).found(data)
-            for filter, failures in zip(filters, joint, strict=True):
-                failures += filter.failures(replace(block(data, start), found=found), NOW)
-            start += len(data)
-
-        assert joint == apart
-        assert all(joint[:2])
-
-
-@pytest.mark.parametrize("last", [b"fine\n", b"fine\nbad 192.0.2.1\n"])
-def test_filters_that_pass_over_a_block_share_the_date_of_its_last_line(last):
-    confs = [JailConf(name="test", failregex=(f"{word} <HOST>$",)) for word in ("failed", "lost")]
-    filters = [Filter(conf) for conf in confs]
-    for filter in filters:
-        filter.failures(block(b"x\n" * LESSONS), NOW)
-    joint = JointScreen(filter.screen for filter in filters)
-    before = b"2026-11-23 11:59:30 " + last
-    undated = b"failed 192.0.2.1\nlost 192.0.2.2\n"
-    blocks = [replace(block(data), found=joint.found(data)) for data in (before, undated)]
-
-    for filter in filters:
-        assert filter.passes_over(blocks[0])
-        filter.pass_over(blocks[:1], NOW)
-
-    assert [NOW - 30] * 2 == [filter.failures(blocks[1], NOW)[0].when for filter in filters]
-
-
-def test_what_was_found_for_another_filter_is_of_no_use():
-    one, other = Screen(needs(["fail"])), Screen(needs(["bad"]))
-
-    assert JointScreen([one]).found(b"fail\nbad\n").places_of(other) is None
-
-
 def test_each_screen_gets_its_own_lines_and_rules():
     one, other = Screen(needs(["fail"], ["bad"])), Screen(needs(["login"], ["bad"]))
-    found = JointScreen([one, other]).found(b"fail\nlogin\nbad login\n")
+    found = JointScreen([one, other]).places(b"fail\nlogin\nbad login\n")
 
-    assert found.places_of(one) == [(0, 4, 0b01), (11, 20, 0b10)]
-    assert found.places_of(other) == [(5, 10, 0b01), (11, 20, 0b11)]
+    assert found[one.signature] == [(0, 4, 0b01), (11, 20, 0b10)]
+    assert found[other.signature] == [(5, 10, 0b01), (11, 20, 0b11)]

@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,10 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from server.filter import LONGEST_LINE
-from server.literals import Literal
+from server.lines import LONGEST_LINE
 from server.records import Position
-from server.screen import Screen
 from server.source import BLOCK, LONG, Claims, Inbox, Source
 from server.tail import GRACE, OLDER, Tail
 
@@ -1341,10 +1338,6 @@ def test_a_jail_that_is_a_little_behind_gets_what_was_read_for_the_others(tmp_pa
     assert tail.reads == len(quick)
 
 
-def screen_of(word):
-    return Screen([frozenset({(frozenset({Literal(word)}),)})])
-
-
 def test_a_jail_that_is_far_behind_holds_up_nobody(tmp_path):
     log, line = tmp_path / "log", b"a line of the log\n"
     log.write_bytes(line * (6 * BLOCK // len(line)))
@@ -1360,78 +1353,6 @@ def test_a_jail_that_is_far_behind_holds_up_nobody(tmp_path):
     while tail.read(0):
         pass
     assert behind.text == log.read_bytes()
-
-
-def test_who_is_behind_gets_what_was_found_for_the_others(tmp_path):
-    log, words = tmp_path / "log", ("fail", "bad")
-    noise = b"a line of the log\n" * (3 * BLOCK // 18)
-    log.write_bytes(b"fail\n" + noise + b"bad\n" * 20 + noise + b"fail and bad\n" + noise)
-    quick, slow = (Jail(name) for name in ("quick", "slow"))
-    for jail, word in zip((quick, slow), words, strict=True):
-        jail.inbox.find_screen = partial(screen_of, word)
-    tail = follow(log, quick, slow)
-    slow.has_room = False
-    tail.check(0)
-    for _ in range(8):
-        tail.read(0)
-    slow.wake()
-    while tail.read(0):
-        pass
-
-    for jail, word in zip((quick, slow), words, strict=True):
-        assert jail.text == log.read_bytes()
-        places = [block.found.places_of(screen_of(word)) for block in jail.blocks]
-        assert places == [list(screen_of(word).places(block.data)) for block in jail.blocks]
-        patient = [len(found) <= 16 for found in places[:-1]] + [False]
-        assert patient == [block.can_wait for block in jail.blocks]
-        assert True in patient
-    assert False in [block.can_wait for block in slow.blocks[:-1]]
-
-
-@pytest.mark.parametrize("is_broken", [True, False], ids=["broken", "let go"])
-def test_what_waits_for_more_is_handed_over_when_no_more_can_be_read(
-    tmp_path, monkeypatch, is_broken
-):
-    log = tmp_path / "log"
-    log.write_bytes(b"a line of the log\n" * (3 * BLOCK // 18))
-    jails = [Jail(name) for name in ("one", "other")]
-    for jail in jails:
-        jail.inbox.find_screen = partial(screen_of, jail.name)
-    tail = follow(log, *jails)
-    tail.check(0)
-    assert tail.read(0)
-
-    if is_broken:
-        monkeypatch.setattr(Source, "read", Mock(side_effect=OSError(errno.EIO, "broken")))
-        tail.read(0)
-    else:
-        for jail in jails:
-            tail.remove(jail.name)
-
-    for jail in jails:
-        assert [True, False] == [block.can_wait for block in jail.blocks]
-        assert b"" == jail.blocks[1].data
-        assert jail.blocks[0].end == jail.blocks[1].start == jail.blocks[1].end
-
-
-def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
-    log, noise = tmp_path / "log", b"a line of the log\n" * (6 * BLOCK // 18)
-    log.write_bytes(noise)
-    quick, slow = Jail("quick"), Jail("slow")
-    for jail in (quick, slow):
-        jail.inbox.find_screen = partial(screen_of, jail.name)
-    tail = follow(log, quick, slow)
-    slow.has_room = False
-    tail.check(0)
-    for _ in range(6):
-        tail.read(0)
-    log.write_bytes(b"is slow\n" + noise)
-    slow.wake()
-    look(tail)
-
-    assert b"is slow\n" in slow.text
-    at = screen_of("slow")
-    assert [1] == [len(found) for block in slow.blocks if (found := block.found.places_of(at))]
 
 
 def test_a_rotated_file_that_breaks_does_not_take_the_position_back(tmp_path, monkeypatch):

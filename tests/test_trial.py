@@ -13,7 +13,8 @@ import pytest
 import tryout.crew as crew
 import tryout.main as program
 from bench import logs as made_up
-from server.filter import Filter, line_decoder
+from server.filter import Filter
+from server.lines import line_decoder
 from tests.filters import LOGS, conf_of, own_samples
 from tests.support import ROOT
 from tests.test_captured_logs import LOGS as CAPTURED_LOGS

@@ -7,12 +7,11 @@ from itertools import accumulate
 import pytest
 
 from common.options import ActionConf, JailConf, LogPath
-from server.filter import LESSONS, Filter
-from server.literals import Literal
+from server.filter import Filter
+from server.lines import Lines
 from server.reader import LogReader
-from server.records import Ban, Failure, LogBlock, Position, Progress, Result
+from server.records import Ban, Excerpt, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
-from server.screen import JointScreen, Screen
 from server.store import Store
 from server.worker import _MOST_HELD, Worker, World, border_of
 from tests.support import BOB, EVE, at_home_in, eventually
@@ -269,64 +268,68 @@ def test_a_clock_that_is_set_neither_releases_nor_prolongs(place, step):
     assert 1 == ssh.ran.count(f"ban {EVE}")
 
 
-def quiet(block):
-    return replace(block, can_wait=True)
+def excerpt(ssh, *hosts, offset=0, **more):
+    """What the jail's own filter wants of a block in which those hosts failed."""
+    block, filter = ssh.block(*hosts, offset=offset), ssh.worker._filter
+    places, reader = filter.screen.places(block.data), Lines(filter.lines.way)
+    lines, last = reader.by_itself("/log", offset, block.data, places, ssh.now, {})
+    excerpt = Excerpt("/log", lines, None, last, block.end, None, len(block.data), filter, True)
+    return replace(excerpt, **more)
 
 
-def test_a_block_in_which_nothing_was_found_waits_for_the_next_one(place):
+def test_where_little_was_found_it_waits_for_the_next_one(place):
     ssh = place(max_retry=1)
-    blocks = [ssh.block(host, offset=100 * n) for n, host in enumerate([EVE, BOB])]
+    first, second = (excerpt(ssh, host, offset=100 * n) for n, host in enumerate([EVE, BOB]))
 
-    assert ssh.worker.offer(quiet(blocks[0]))
+    assert ssh.worker.offer(first)
     assert (0, []) == ssh.figures()
-    assert ssh.worker.offer(blocks[1])
+    assert ssh.worker.offer(replace(second, can_wait=False))
     assert (2, [EVE, BOB]) == ssh.figures()
 
 
-def test_of_such_blocks_there_wait_few_and_the_last_ones_are_seen_at_the_end(place):
-    ssh = place(max_retry=100)
-    for n in range(101):
-        eventually(lambda n=n: ssh.worker.offer(quiet(ssh.block(EVE, offset=100 * n))))
-    assert 101 - _MOST_HELD < ssh.figures()[0] < 101
+def test_of_such_there_wait_few_and_the_last_ones_are_seen_at_the_end(place):
+    ssh = place(max_retry=1000)
+    for n in range(1001):
+        eventually(lambda n=n: ssh.worker.offer(excerpt(ssh, EVE, offset=100 * n)))
+    assert 1001 - _MOST_HELD < ssh.figures()[0] < 1001
 
     ssh.close()
 
     ssh.store.sync()
-    end = ssh.block(EVE, offset=100 * 100).end
+    end = ssh.block(EVE, offset=100 * 1000).end
     assert ssh.store.positions("ssh")["/log"] == end
 
 
-def test_blocks_that_are_passed_over_are_read_all_the_same(place):
+def test_what_waits_comes_before_a_block(place):
+    ssh = place(max_retry=1)
+
+    assert ssh.worker.offer(excerpt(ssh, EVE))
+    assert ssh.worker.offer(ssh.block(BOB, offset=100))
+
+    assert (2, [EVE, BOB]) == ssh.figures()
+
+
+def test_a_line_without_a_date_has_the_last_one_of_what_was_passed_over(place):
     ssh = place(max_retry=2)
-    other = Screen([frozenset({(frozenset({Literal("other")}),)})])
-    joint = JointScreen([ssh.worker._filter.quick_screen, other])
+    ssh.worker.offer(excerpt(ssh, last=ssh.now - 40))
+    ssh.worker.offer(excerpt(ssh, before=ssh.now - 30))
+    undated = ssh.block(EVE)
+    undated = replace(undated, data=b"refused " + EVE.encode())
 
-    def block(data, offset):
-        at = Position(1, 2, offset)
-        return LogBlock("/log", data, at, replace(at, offset=offset + 1), found=joint.found(data))
+    assert ssh.worker.offer(undated)
 
-    assert ssh.worker.offer(block(b"x\n" * LESSONS, 0))
-    dated = door_line(ssh.now - 30, "all is well").encode()
-    assert ssh.worker.offer(quiet(block(dated, 1)))
-    assert ssh.worker.offer(replace(ssh.block(EVE), data=b"refused " + EVE.encode()))
-    assert (1, []) == ssh.figures()
     (failure,) = ssh.worker.ask(lambda jail: jail.failures.of(EVE))
     assert ssh.now - 31 <= failure.when <= ssh.now - 29
-
-    assert ssh.worker.offer(block(dated, 2))
-    ssh.close()
-    assert ssh.store.positions("ssh")["/log"].offset == 3
 
 
 def test_what_one_block_does_to_the_filter_costs_no_other_block(place):
     ssh = place(max_retry=1)
-    blocks = [ssh.block(host, offset=100 * n) for n, host in enumerate([EVE, BOB])]
 
-    assert ssh.worker.offer(quiet(replace(blocks[0], data=None)))
-    assert ssh.worker.offer(blocks[1])
+    assert ssh.worker.offer(replace(excerpt(ssh, EVE), lines=None))
+    assert ssh.worker.offer(ssh.block(BOB, offset=100))
 
     assert (1, [BOB]) == ssh.figures()
-    assert "TypeError" in ssh.worker.problem or "AttributeError" in ssh.worker.problem
+    assert "TypeError" in ssh.worker.problem
 
 
 @pytest.mark.parametrize("step", [-1e8, -3600, 3600, 1e9])

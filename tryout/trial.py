@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from common.options import JailConf
 from server.dates import DateHit
-from server.filter import LONGEST_LINE, Filter, Verdict, encoding_of, line_decoder
+from server.filter import Filter, Verdict
+from server.lines import LONGEST_LINE, encoding_of, line_decoder
 from server.records import Failure, LogBlock, Position
 from server.screen import is_plain
 from tryout.tally import Judged, Passed, is_nothing
@@ -56,7 +57,7 @@ class Trial:
 
         Two trials that are alike in it make the same of the same lines.
         """
-        last = self.filter.last_date(_PATH)
+        last = self.filter.lines.last_date(_PATH)
         filter = self.filter
         regexes = [*filter.rules, *filter.ignore_rules, *([filter.prefix] if filter.prefix else [])]
         set_aside = sum(1 for regex in regexes if regex.watched.problem)
@@ -80,7 +81,7 @@ class Trial:
                 continue
             self.seen += 1
             self.looked_at += 1
-            text, when, date = self.filter.without_date(_PATH, line, now)
+            text, when, date = self.filter.lines.without_date(_PATH, line, now)
             rules = _numbers(mask)
             if puts and self.filter.matches(text, rules):
                 yield Put(line, when, date, rules)
@@ -100,14 +101,14 @@ class Trial:
             for line in self._texts(data[done:begin]) if done < begin else ():
                 if not is_nothing(line):
                     self.seen += 1
-                    text, when, date = self.filter.without_date(_PATH, line, now)
+                    text, when, date = self.filter.lines.without_date(_PATH, line, now)
                     yield Judged(line, Verdict(text, when, date))
             done = end + 1
             line = self._decode(data[begin:end])
             if not is_nothing(line):
                 self.seen += 1
                 self.looked_at += 1
-                text, when, date = self.filter.without_date(_PATH, line, now)
+                text, when, date = self.filter.lines.without_date(_PATH, line, now)
                 yield Judged(line, self.filter.verdict(line, text, when, date, _numbers(mask)))
 
     def one_by_one(self, data: bytes, now: float) -> Iterator[Judged]:
@@ -160,7 +161,7 @@ class Trial:
         dates = [find(line, now) for line in lines]
         for date in reversed(dates):
             if date is not None and date.moment is not None:
-                self.filter.note_date(_PATH, date.moment, now)
+                self.filter.lines.note_date(_PATH, date.moment, now)
                 break
         return Passed(lines, dates)
 
