@@ -127,6 +127,15 @@ class DateDetector:
         return all(map(datestyles.stands_at_begin, self._styles))
 
     @property
+    def is_harmless(self) -> bool:
+        """Whether to look for a date in a line is always quick."""
+        return not any(
+            isinstance(reader.regex, Bounded)
+            for reader in self._at_begin
+            if reader.style.pattern not in datestyles.KNOWN
+        )
+
+    @property
     def habit(self) -> tuple[int, ...]:
         """What it has got used to.  Two with one habit find the same dates in the same lines."""
         number = {style: index for index, style in enumerate(self._styles)}

@@ -158,7 +158,9 @@ class Filter:
         if self._wanted is None or self._wanted[0] is not screens:
             wanted, screen = None, screens.quick
             if screen is not None and not screen.asks_for_every_line:
-                wanted = Wanted(self, screen, self.lines.way, screens.aside is None)
+                # Who reads lines for all must not be held up.
+                is_content = screens.aside is None and self.dates.is_harmless
+                wanted = Wanted(self, screen, self.lines.way, is_content)
             self._wanted = screens, wanted
         return self._wanted[1]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.records import Excerpt, LogBlock, Position
-from server.sharing import KEPT, Found, Sharing
+from server.sharing import KEPT, Found, Sharing, Wanted
 from server.source import (
     BLOCK,
     FAR,
@@ -612,7 +612,7 @@ class Tail:
         """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses."""
         cursor = generation.cursors[jail]
         wanted = found and self._members[jail].inbox.find_wanted()
-        read = found and wanted and found.lines_for(wanted)
+        read = found and wanted and self._read_for(jail, wanted, found)
         if wanted and read:
             lines, last = read
             is_told = bool(lines) or not piece.is_more or cursor.must_tell
@@ -631,6 +631,16 @@ class Tail:
         cursor.offset, cursor.mark = cursor.offset + piece.length, piece.mark
         cursor.search_anew()
         return True
+
+    def _read_for(
+        self, jail: str, wanted: Wanted, found: Found
+    ) -> tuple[list[tuple[Any, ...]], float | None] | None:
+        """The lines that the jail wants, if they do for it."""
+        try:
+            return found.lines_for(wanted)
+        except Exception:  # then it gets the block, and one jail's fault does not end all reading
+            log.exception("[%s] failed to read lines of %s", jail, self.path)
+            return None
 
     def _hand_block(
         self, jail: str, generation: Generation, piece: Piece, found: Found | None

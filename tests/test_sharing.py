@@ -214,6 +214,24 @@ def test_a_filter_that_sets_lines_aside_gets_every_block():
     )
 
 
+def test_a_filter_whose_date_pattern_may_take_long_reads_by_itself():
+    slow = conf("lost <HOST>$", date_pattern=r"^\[(?:x*)*y{DATE}\] ")
+    quick = conf("failed <HOST>$", date_pattern=r"^\[{DATE}\] ")
+    assert not Filter(slow).wanted.is_content
+    assert Filter(quick).wanted.is_content
+
+
+def test_a_jail_whose_lines_cannot_be_read_for_it_gets_the_block(caplog):
+    followers = [Follower(conf) for conf in CONFS[:2]]
+    data = b"failed 192.0.2.1\nlost 192.0.2.2\n"
+
+    with patch("server.sharing.Lines.by_itself", side_effect=ZeroDivisionError):
+        follow(data, followers)
+
+    assert ["192.0.2.1", "192.0.2.2"] == [each.failures[0].host for each in followers]
+    assert "failed to read lines" in caplog.text
+
+
 NOISE = b"a line of the log\n" * (BLOCK // 6 - 300)  # a little less than three blocks
 
 
