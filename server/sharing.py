@@ -6,13 +6,16 @@ Does no reading of files, and judges no line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from server.lines import KnownLines, Lines, Way
 from server.literals import forget_trees
-from server.screen import JointScreen, Place, Screen
+from server.screen import LONG_BLOCK, JointScreen, Place, Screen
 
+# Where more lines are found than so many, and than one in so many bytes, each jail reads its own.
+_FEW, _DENSE = 64, 1000
 KEPT = 4  # blocks of a log that is being caught up with
 _SEARCHED = 200  # blocks of which it stays known what was found, …
 _MOST_PLACES = 100  # … if that is no more
@@ -58,6 +61,16 @@ class Found:
         """What `screen` would find by itself; None if it was not among those searched for."""
         return self._places.get(screen.signature)
 
+    def part(self, begin: int, end: int) -> Found:
+        """The same of a part of the block that consists of whole lines."""
+        path, offset, data = self._stretch
+        places = {}
+        for signature, every in self._places.items():
+            some = every[bisect_left(every, (begin,)) : bisect_left(every, (end,))]
+            places[signature] = [(start - begin, stop - begin, mask) for start, stop, mask in some]
+        stretch = path, offset + begin, data[begin:end]
+        return Found(places, self._lines_for, *stretch, self._now)
+
     def read_by(self, way: Way) -> KnownLines:
         """What lines say, by where they begin: for all who read lines in the same `way`.
 
@@ -68,10 +81,10 @@ class Found:
     def lines_for(self, wanted: Wanted) -> tuple[list[tuple[Any, ...]], float | None] | None:
         """The lines for a filter, as `Lines.by_itself` has them, and the last date of the block.
 
-        None if that needs the block, or its screen was not among those searched for.
+        None if that needs the block, if these are many, or if its screen was not among those searched for.
         """
         places = self._places.get(wanted.screen.signature) if wanted.is_content else None
-        if places is None:
+        if places is None or len(places) > max(_FEW, len(self._stretch[2]) // _DENSE):
             return None
         way = wanted.way
         if way not in self._last:
@@ -116,13 +129,13 @@ class Sharing(Generic[P]):
         return known and known[0]
 
     def found(
-        self, place: BlockPlace, piece: P, every: Iterable[Wanted | None], now: float
+        self, place: BlockPlace, piece: P, every: Sequence[Wanted | None], now: float
     ) -> Found | None:
         """What is found for all of `every` filter in `piece`; None where a search for them saves nothing."""
         known = self._recent.pop(place, None)
         if known is None or known[0] is not piece:
             known = piece, self._found(place, piece, every, now)
-        if piece.is_more:
+        if piece.is_more and len(every) > 1:  # others may come
             self._recent[place] = known
             if len(self._recent) > KEPT:
                 del self._recent[next(iter(self._recent))]
@@ -134,10 +147,13 @@ class Sharing(Generic[P]):
         self._searched.clear()
 
     def _found(
-        self, place: BlockPlace, piece: P, every: Iterable[Wanted | None], now: float
+        self, place: BlockPlace, piece: P, every: Sequence[Wanted | None], now: float
     ) -> Found | None:
         wanted = [one for one in every if one is not None]
-        if len(wanted) < 2 or not piece.data:
+        if not wanted:
+            return None
+        # A jail alone is spared being woken for a line or two; of more it is better done by itself.
+        if len(wanted) == 1 and not (wanted[0].is_content and len(piece.data) < LONG_BLOCK):
             return None
         screens = [one.screen for one in wanted]
         if self._screens != screens:
@@ -152,7 +168,7 @@ class Sharing(Generic[P]):
         known, places = self._searched.get(place, (None, {}))
         if known != ends:
             places = self._joint.places(piece.data)
-            if piece.is_more and sum(map(len, places.values())) <= _MOST_PLACES:
+            if piece.is_more and len(places) > 1 and sum(map(len, places.values())) <= _MOST_PLACES:
                 self._searched[place] = ends, places
                 if len(self._searched) > _SEARCHED:
                     del self._searched[next(iter(self._searched))]

@@ -334,7 +334,8 @@ class Cursor:
     than a block `searched` bytes are known to hold no end, the first `blank` of them being NULs.
     So many bytes before it as `reminder` are to be handed out as known.  `told` is when it was told
     how far the jail is that is catching up here, None where it is not.  The last `passed` bytes had
-    nothing for the jail, so that it was not told of them yet; `last` is the last date in them.
+    nothing for the jail, so that it was not told of them yet, but will be at `tell_by`; `last` is the
+    last date in them.
     """
 
     offset: int = 0
@@ -347,6 +348,7 @@ class Cursor:
     is_moved: bool = False
     must_tell: bool = False
     passed: int = 0
+    tell_by: float = 0.0
     last: float | None = None
 
     @property

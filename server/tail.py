@@ -51,7 +51,7 @@ GRACE = 300.0  # how long an older file stays quiet before it is let go
 ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
 TELLING = 10.0  # seconds between two words of how far a jail is that is catching up
-_LONGEST_PASSED = 64 * BLOCK  # bytes without a line for a jail, of which it is not told at once
+_TOLD_WITHIN = 5.0  # seconds after which a jail is told of what had no line for it
 _APART = KEPT * BLOCK  # bytes that who is ahead waits for those who can read on at once
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
@@ -103,6 +103,7 @@ class Tail:
         self._current: Generation | None = None
         self._pause = _FIRST_PAUSE
         self._sharing = Sharing[Piece](path)
+        self._now = 0.0  # of this reading
 
     # -- who follows -----------------------------------------------------------------------------
 
@@ -173,7 +174,11 @@ class Tail:
             return self._pause
         is_full = any(member.inbox.is_full for member in self._members.values())
         is_busy = any(one.is_copy or now - one.quiet_since < _ALERT for one in self._older)
-        return _FIRST_PAUSE if is_full or is_busy else None
+        cursors = [cursor for one in self._generations for cursor in one.cursors.values()]
+        soonest = min((cursor.tell_by for cursor in cursors if cursor.passed), default=math.inf)
+        if is_full or is_busy:
+            soonest = min(soonest, now + _FIRST_PAUSE)
+        return None if soonest == math.inf else max(0.0, soonest - now)
 
     # -- what stands at the path -----------------------------------------------------------------
 
@@ -294,7 +299,7 @@ class Tail:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
         self._sharing.forget()
         generation.cursors = {
-            jail: Cursor(must_tell=cursor.is_moved, passed=cursor.passed, last=cursor.last)
+            jail: Cursor(must_tell=cursor.is_moved, last=cursor.last)
             for jail, cursor in cursors.items()
         }
         generation.told = -1
@@ -472,7 +477,7 @@ class Tail:
     def read(self, now: float) -> bool:
         """Hand out a block from every place where cursors stand; True if there is more to read."""
         behind: set[str] = set()  # the jails that have not finished an older file
-        is_more = False
+        is_more, self._now = False, now
         for generation in self._generations:
             try:
                 is_more |= self._read(generation, behind)
@@ -502,7 +507,10 @@ class Tail:
     def _read(self, generation: Generation, behind: set[str]) -> bool:
         places: dict[int, list[str]] = {}
         for jail, cursor in generation.cursors.items():
-            if self._members[jail].inbox.is_full:
+            is_late = cursor.passed > 0 and cursor.tell_by <= self._now
+            if self._members[jail].inbox.is_full or (
+                is_late and not self._hand_passed(jail, generation)
+            ):
                 behind.add(jail)
             elif jail not in behind and (cursor.must_tell or cursor.seen != generation.source.size):
                 if cursor.reminder and not self._remind(jail, generation):
@@ -529,13 +537,13 @@ class Tail:
         if piece is None:
             piece = self._piece(generation, at, cursors)
         found = None
-        if len(self._members) > 1:
+        if piece.data:
             every = [member.inbox.find_wanted() for member in self._members.values()]
             found = self._sharing.found(place, piece, every, self._clock())
         self._read_problem = ""
         for jail in jails:
             cursor = generation.cursors[jail]
-            is_due = piece.length > 0 or cursor.must_tell or cursor.passed
+            is_due = piece.length > 0 or cursor.must_tell
             is_refused = is_due and not self._hand(jail, generation, piece, found)
             if is_refused or piece.is_more:
                 behind.add(jail)
@@ -615,8 +623,8 @@ class Tail:
         read = found and wanted and self._read_for(jail, wanted, found)
         if wanted and read:
             lines, last = read
-            is_told = bool(lines) or not piece.is_more or cursor.must_tell
-            if not is_told and cursor.passed < _LONGEST_PASSED:
+            if not lines and not cursor.must_tell:
+                cursor.tell_by = cursor.tell_by if cursor.passed else self._now + _TOLD_WITHIN
                 cursor.passed += piece.length
                 cursor.last = cursor.last if last is None else last
             elif not self._hand_lines(jail, generation, piece, wanted.filter, lines, last):

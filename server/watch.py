@@ -18,6 +18,7 @@ import select
 import struct
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ log = logging.getLogger("fail2ban.watch")
 
 EVERYTHING = ""  # told as changed where the kernel lost count
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name: inotify(7)
-_BATCH = 0.002  # seconds in which events are gathered after the first one was told
+_BATCH = 0.002  # seconds in which events are gathered after the first one was told …
+_TELLINGS = 50  # … so that there are as many in a second, but for a burst of as many more
 _BUFFER = 1 << 16
 
 # Tells which paths were written to, and which came, went, or changed otherwise.
@@ -42,6 +44,8 @@ class Bell:
         self._in, self._out = os.pipe()
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
+        self._poll = select.poll()
+        self._poll.register(self._in, select.POLLIN)
 
     def fileno(self) -> int:
         return self._in
@@ -51,11 +55,9 @@ class Bell:
             os.write(self._out, b".")
 
     def wait(self, seconds: float | None) -> None:
-        """Sleep until it rings, `seconds` at most."""
-        poll = select.poll()
-        poll.register(self._in, select.POLLIN)
-        poll.poll(None if seconds is None else max(0.0, seconds) * 1000)
-        self.clear()
+        """Sleep until it rings, `seconds` at most.  For one thread."""
+        if self._poll.poll(None if seconds is None else max(0.0, seconds) * 1000):
+            self.clear()
 
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -88,6 +90,19 @@ def load_pyinotify() -> Any:
     logger.handlers.clear()  # it would write to the standard error stream
     logger.setLevel(logging.CRITICAL)
     return module
+
+
+class _Pace:
+    """How long to gather events after a telling: little, unless there are tellings without end."""
+
+    def __init__(self, now: float) -> None:
+        self._left, self._since = float(_TELLINGS), now
+
+    def rest(self, now: float) -> float:
+        """The seconds after one at `now`."""
+        self._left = min(self._left + (now - self._since) * _TELLINGS, _TELLINGS) - 1
+        self._since = now
+        return max(_BATCH, -self._left / _TELLINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +240,7 @@ class Watcher:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._bell, select.POLLIN)
+        pace = _Pace(time.monotonic())
         while not self._is_stopping:
             poll.poll()
             if self._is_stopping:
@@ -237,7 +253,8 @@ class Watcher:
                 continue
             except Exception:
                 log.exception("the watcher failed in an unforeseen way")
-            self._bell.wait(_BATCH)  # under a flood of events, 500 tellings a second will do
+            # Each telling wakes other threads, which costs as much as to read a thousand lines.
+            self._bell.wait(pace.rest(time.monotonic()))
 
     def _changes(self, data: bytes) -> tuple[set[str], set[str]]:
         """What the kernel's `data` says.

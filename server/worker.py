@@ -375,7 +375,8 @@ class Worker:
         while begin < len(data):
             end = data.rfind(b"\n", begin, begin + _PIECE) + 1 or len(data)
             start = replace(block.start, offset=block.start.offset + begin)
-            yield replace(block, data=data[begin:end], start=start, found=None)
+            found = block.found and block.found.part(begin, end)
+            yield replace(block, data=data[begin:end], start=start, found=found)
             begin = end
 
     def _on_time(self) -> None:

@@ -42,10 +42,10 @@ class Follower:
         self.filter = Filter(conf)
         self.failures, self.blocks = [], []
         self.inbox = Inbox(str(id(self)), self.take, find_wanted=lambda: self.filter.wanted)
-        self._refusals = list(refusals)
+        self.refusals = list(refusals)
 
     def take(self, block):
-        if self._refusals and self._refusals.pop():
+        if self.refusals and self.refusals.pop():
             return False
         self.blocks.append(block)
         if isinstance(block, Excerpt):
@@ -56,16 +56,20 @@ class Follower:
         return True
 
 
-def follow(data, followers, block=1 << 20, longest_passed=64 << 20):
+def follow(data, followers, block=1 << 20, told_within=0.0):
     """Have them follow a log that holds `data`, read in blocks of so many bytes."""
     with (
         tempfile.TemporaryDirectory() as place,
-        patch.multiple("server.tail", BLOCK=block, _LONGEST_PASSED=longest_passed),
+        patch.multiple("server.tail", BLOCK=block, _TOLD_WITHIN=told_within),
         patch.multiple("server.source", BLOCK=block, _END=block // 2),
     ):
         log = Path(place) / "log"
         log.write_bytes(data)
-        read_all(tail_of(log, followers), followers)
+        tail = tail_of(log, followers)
+        read_all(tail, followers)
+        for each in followers:
+            each.refusals.clear()
+            tail.remove(each.inbox.jail)
     return [each.failures for each in followers]
 
 
@@ -77,9 +81,9 @@ def without_path(failures):
     return [failure._replace(path="") for failure in failures]
 
 
-def are_alike(confs, data, block, longest_passed=64 << 20, refusals=()):
+def are_alike(confs, data, block, told_within=0.0, refusals=()):
     followers = [Follower(conf, refusals) for conf in confs]
-    together = follow(data, followers, block, longest_passed)
+    together = follow(data, followers, block, told_within)
     assert all(len(data) == each.blocks[-1].end.offset for each in followers if data)
     assert [alone(conf, data) for conf in confs] == list(map(without_path, together))
     return followers
@@ -120,34 +124,92 @@ LINES = st.builds(
 @given(
     st.lists(st.one_of(LINES, st.just("x" * 70)), max_size=60),
     st.integers(100, 600),
-    st.sampled_from((0, 100, 64 << 20)),
+    st.sampled_from((0.0, 5.0)),
     st.lists(st.booleans(), max_size=9),
     st.booleans(),
 )
 def test_lines_without_a_date_have_that_of_the_line_before(
-    lines, block, longest_passed, refusals, is_learned
+    lines, block, told_within, refusals, is_learned
 ):
     """In whatever blocks they come, and however much is passed over before a jail is told."""
     data = ENOUGH * is_learned + "".join(f"{line}\n" for line in lines).encode()
 
-    are_alike(CONFS, data, block, longest_passed, refusals)
+    are_alike(CONFS, data, block, told_within, refusals)
 
 
-def test_a_jail_is_not_told_of_what_has_nothing_for_it_until_the_end_is_near():
-    data = b"".join(b"%s failed 192.0.2.%d\n" % (DATED.encode(), n) for n in range(200))
+def test_a_jail_is_not_told_at_once_of_what_has_nothing_for_it(tmp_path):
+    log, data = tmp_path / "log", f"{DATED}failed 192.0.2.1\n".encode()
+    log.write_bytes(data)
     busy, idle = followers = [Follower(conf) for conf in CONFS[:2]]
+    tail = tail_of(log, followers)
+    read_all(tail, followers)
+    # Where it begins it is told.
+    assert [[(1, len(data))], [(0, len(data))]] == [told_of(each) for each in followers]
+    assert tail.patience(0) is None
 
-    follow(data, followers, block=500)
+    for _ in range(3):
+        with log.open("ab") as file:
+            file.write(data)
+        tail.check(1)
+        read_all(tail, followers, now=1)
 
-    assert len(busy.blocks) > 10
-    # Where it begins it is told at once.
-    assert [0, 0] == [len(excerpt.lines) for excerpt in idle.blocks]
-    assert len(data) == sum(excerpt.size for excerpt in idle.blocks)
+    assert [(1, len(data))] * 4 == told_of(busy)
+    assert [(0, len(data))] == told_of(idle)
+    assert tail.patience(2) == 4
+    tail.check(6)
+    read_all(tail, followers, now=6)
+    assert [(0, len(data)), (0, 3 * len(data))] == told_of(idle)
+    assert idle.blocks[-1].end.offset == 4 * len(data)
+    assert tail.patience(6) is None
 
-    idle = Follower(CONFS[1])
-    follow(data, [Follower(CONFS[0]), idle], block=500, longest_passed=2000)
-    assert 3 <= len(idle.blocks) <= 6
-    assert len(data) == sum(excerpt.size for excerpt in idle.blocks)
+
+def test_a_jail_alone_is_spared_what_has_nothing_for_it_while_little_is_written(tmp_path):
+    log, data = tmp_path / "log", f"{DATED}fine\n".encode()
+    log.write_bytes(data)
+    only = Follower(CONFS[0])
+    tail = tail_of(log, [only])
+    read_all(tail, [only])
+
+    for line in (data, data, b"failed 192.0.2.1\n", data * 10_000):
+        with log.open("ab") as file:
+            file.write(line)
+        tail.check(1)
+        read_all(tail, [only], now=1)
+
+    first, found, rest = only.blocks
+    assert [(0, len(data)), (1, 2 * len(data) + 17)] == told_of(only)[:2]
+    assert [NOW - 30] == [failure.when for failure in only.failures]
+    assert rest.data == data * 10_000
+
+
+def test_where_much_is_found_a_jail_reads_it_by_itself():
+    few, many = (b"failed 192.0.2.1\n" * count for count in (64, 65))
+
+    for data, kind in ((few, Excerpt), (many, LogBlock), (many + b"x" * 60_000 + b"\n", LogBlock)):
+        (only,) = followers = [Follower(CONFS[0])]
+        follow(data, followers)
+        assert isinstance(only.blocks[0], kind)
+        assert len(only.failures) == data.count(b"failed")
+
+
+def test_of_a_part_of_a_block_is_found_what_lies_in_it():
+    data = b"failed 192.0.2.1\nfine\nfailed 192.0.2.2\nlost 192.0.2.3\nfailed 192.0.2.4\n"
+    filters = [Filter(conf) for conf in CONFS[:2]]
+    wanted = [filter.wanted for filter in filters]
+    found = Sharing("log").found((1, 2, 100), Piece(b"", data), wanted, NOW)
+    begin, end = data.index(b"fine"), data.index(b"failed 192.0.2.4")
+
+    part = found.part(begin, end)
+
+    for each in wanted:
+        assert part.places_of(each.screen) == list(each.screen.places(data[begin:end]))
+    lines, _ = part.lines_for(wanted[0])
+    assert [100 + data.index(b"failed 192.0.2.2")] == [line[1] for line in lines]
+
+
+def told_of(follower):
+    excerpts = (each for each in follower.blocks if isinstance(each, Excerpt))
+    return [(len(excerpt.lines), excerpt.size) for excerpt in excerpts]
 
 
 def test_what_was_found_is_judged_by_the_rules_that_it_was_found_for():
@@ -208,10 +270,9 @@ def test_a_filter_that_sets_lines_aside_gets_every_block():
 
     assert {LogBlock} == set(map(type, sshd.blocks))
     assert data == b"".join(block.data for block in sshd.blocks)
-    assert {Excerpt} == set(map(type, pam.blocks))
-    assert all(
-        block.found.places_of(sshd.filter.wanted.screen) is not None for block in sshd.blocks
-    )
+    assert not any(isinstance(block, LogBlock) and block.data for block in pam.blocks)
+    wanted = sshd.filter.wanted.screen
+    assert all(block.found.places_of(wanted) is not None for block in sshd.blocks if block.data)
 
 
 def test_a_filter_whose_date_pattern_may_take_long_reads_by_itself():
@@ -286,6 +347,7 @@ def test_of_what_was_passed_over_a_jail_is_told_when_no_more_can_be_read(
         tail.read(0)
     else:
         for each in followers:
+            each.refusals.clear()
             tail.remove(each.inbox.jail)
 
     for each in followers:
@@ -318,7 +380,7 @@ def tail_of(log, followers):
     return tail
 
 
-def read_all(tail, followers):
-    while tail.read(0) or any(each.inbox.is_full for each in followers):
+def read_all(tail, followers, now=0):
+    while tail.read(now) or any(each.inbox.is_full for each in followers):
         for each in followers:
             each.inbox.is_full = False

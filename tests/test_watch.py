@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.watch import Bell, Watcher, places
+from server.watch import _BATCH, _TELLINGS, Bell, Watcher, _Pace, places
 from tests.support import ROOT, eventually
 
 
@@ -252,3 +252,18 @@ def test_the_places_to_watch_for_a_pattern(tmp_path, pattern, expected):
     found = places(pattern.format(tmp_path))
 
     assert sorted(found) == sorted((d.format(tmp_path), name) for d, name in expected)
+
+
+def test_what_is_written_without_end_is_told_of_in_fewer_tellings():
+    pace, now, rests = _Pace(0.0), 0.0, []
+    for _ in range(1000):  # a line every three milliseconds
+        now += 0.003
+        rests.append(pace.rest(now))
+        now += rests[-1]
+
+    assert {_BATCH} == set(rests[:_TELLINGS])
+    assert 0.9 * now * _TELLINGS < len(rests) - _TELLINGS < 1.1 * now * _TELLINGS
+    assert 0.01 < max(rests) <= 1 / _TELLINGS
+
+    now += 0.5 + 1 / _TELLINGS
+    assert [_BATCH] * (_TELLINGS // 2) == [pace.rest(now) for _ in range(_TELLINGS // 2)]
