@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from functools import partial
+from io import RawIOBase
 
 from bench import inside, logs, yardsticks
 from bench.cases import LINES, Case, Quantity, Surroundings, Trial, Values, definition, jail
 from bench.machine import ran
-from bench.servers import Implementation, append, environment
+from bench.servers import Implementation, append, environment, wait_until
 
 _MILLION = 1_000_000
+_A_SECOND, _LIVE = 200, 10  # lines a second, for so many seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +107,74 @@ def _growing(subject: Subject, sizes: tuple[int, ...], surroundings: Surrounding
     return Trial(measured, loops)
 
 
+_ONE_OF_TWENTY = {"first": jail("nginx-botsearch", "{place}/x.log")}
+_TWENTY = _ONE_OF_TWENTY | {
+    word: jail(f"bench-{word}", "{place}/x.log") for word in logs.OTHER_PROBES
+}
+_FILTERS_OF_TWENTY = {
+    f"filter_bench-{word}": definition(
+        failregex=rf'^<ADDR> \S+ \S+ \[\] "(?:GET|POST|HEAD) /{re.escape(word)}/[^"]*" 404 '
+    )
+    for word in logs.OTHER_PROBES
+}
+
+
 def _twenty(surroundings: Surroundings) -> Trial:
     log = _written(AMONG_TWENTY, surroundings.lines(_MILLION), surroundings)
-    at = "{place}/x.log"
-    first = {"first": jail("nginx-botsearch", at)}
-    others = {word: jail(f"bench-{word}", at) for word in logs.OTHER_PROBES}
-    filters = {
-        f"filter_bench-{word}": definition(
-            failregex=rf'^<ADDR> \S+ \S+ \[\] "(?:GET|POST|HEAD) /{re.escape(word)}/[^"]*" 404 '
-        )
-        for word in logs.OTHER_PROBES
-    }
 
     def cost(who: Implementation, jails: dict[str, dict[str, str]]) -> float:
-        with surroundings.server(who, jails, **filters) as (server, place):
+        with surroundings.server(who, jails, **_FILTERS_OF_TWENTY) as (server, place):
             expected = {name: log.others[name] for name in jails} | {"first": log.failures}
             return server.cpu_until_found(expected, partial(append, log.path, place / "x.log"))
 
     def measured(who: Implementation) -> Values:
-        alone = cost(who, first)
-        return {"ratio": cost(who, {**first, **others}) / alone}
+        alone = cost(who, _ONE_OF_TWENTY)
+        return {"ratio": cost(who, _TWENTY) / alone}
 
     return Trial(measured, dict)
+
+
+def _live(surroundings: Surroundings) -> Trial:
+    """As they come: so many lines a second, one by one."""
+    begun, count = 3000, _A_SECOND * _LIVE
+    log = _written(AMONG_TWENTY, begun + count, surroundings)
+    lines = log.path.read_bytes().splitlines(keepends=True)
+
+    def share(who: Implementation, jails: dict[str, dict[str, str]]) -> float:
+        with surroundings.server(who, jails, **_FILTERS_OF_TWENTY) as (server, place):
+            with (place / "x.log").open("ab", buffering=0) as file:
+                file.write(b"".join(lines[:begun]))
+                time.sleep(1.5)  # what is done for the first lines is done
+                before, began = server.cpu(), time.perf_counter()
+                _dribble(file, lines[begun:], began)
+                time.sleep(0.5)
+                used = server.cpu() - before
+            wait_until(lambda: server.failures("first") == log.failures, 20)
+            return used / _LIVE * 100
+
+    def measured(who: Implementation) -> Values:
+        return {"one": share(who, _ONE_OF_TWENTY), "twenty": share(who, _TWENTY)}
+
+    def tail() -> dict[str, Values]:
+        with surroundings.empty_directory() as place:
+            path = place / "x.log"
+            path.touch()
+            with (
+                yardsticks.tail_and_grep(path, PROBES.literals) as used,
+                path.open("ab", buffering=0) as file,
+            ):
+                _dribble(file, lines[begun:], time.perf_counter())
+                cpu = used()
+        alike = {"`tail -F`, `grep -cE`": cpu / _LIVE * 100}
+        return {"one": alike, "twenty": alike}
+
+    return Trial(measured, tail)
+
+
+def _dribble(file: RawIOBase, lines: list[bytes], began: float) -> None:
+    for number, line in enumerate(lines):
+        time.sleep(max(0.0, began + number / _A_SECOND - time.perf_counter()))
+        file.write(line)
 
 
 def _tool(subject: Subject, usual: int, surroundings: Surroundings) -> Trial:
@@ -191,6 +240,17 @@ CASES = (
             )
         },
         _twenty,
+    ),
+    Case(
+        "live",
+        {
+            "one": Quantity(
+                "an access log with 200 lines a second, one jail", "% of a core",
+                means="written one by one, for ten seconds",
+            ),
+            "twenty": Quantity("the same, twenty jails", "% of a core"),
+        },
+        _live,
     ),
     _growing_case("growing-0.1", "auth.log, 0.1 % failures", RARE_SSH, (10**5, 10**6, 10**7)),
     _growing_case("growing-10", "auth.log, 10 % failures", SOME_SSH, (10**5, 10**6, 10**7)),

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from bench.logs import Log
-from bench.machine import ran, resident
+from bench.machine import cpu_of, ran, resident
 
 _BYTES = {**os.environ, "LC_ALL": "C"}
 
@@ -40,6 +44,22 @@ def cpu_of_loop(log: Log, regex: str) -> float:
     cost = time.process_time() - began
     assert log.failures == sum(counts.values()), f"not what fails in {log.path}: {regex}"
     return cost
+
+
+@contextmanager
+def tail_and_grep(path: Path, literals: str) -> Iterator[Callable[[], float]]:
+    """Follow `path` and look for `literals`; what tells how many CPU seconds that has taken by then."""
+    script = 'tail -n 0 -F "$1" | grep -cE "$2"'
+    words = ["sh", "-c", script, "sh", str(path), literals]
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, env=_BYTES, start_new_session=True
+    ) as process:
+        try:
+            time.sleep(0.5)  # they are there
+            begun = cpu_of(process.pid)
+            yield lambda: cpu_of(process.pid) - begun
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def start_of_python() -> float:

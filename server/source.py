@@ -274,6 +274,15 @@ class Inbox:
             log.exception("[%s] failed to find where to begin in %s", self.jail, source.path)
             return offset
 
+    def wanted(self) -> Wanted | None:
+        """What is to be found for the jail."""
+        try:
+            return self.find_wanted()
+        except Exception:  # then the jail gets all lines
+            log.exception("[%s] failed to say which lines it wants", self.jail)
+            self.find_wanted = lambda: None
+            return None
+
     def offer(self, block: LogBlock | Excerpt) -> bool:
         try:
             self.is_full = not self.deliver(block)

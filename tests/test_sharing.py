@@ -177,16 +177,16 @@ def test_a_jail_alone_is_spared_what_has_nothing_for_it_while_little_is_written(
         read_all(tail, [only], now=1)
 
     first, found, rest = only.blocks
-    assert [(0, len(data)), (1, 2 * len(data) + 17)] == told_of(only)[:2]
+    assert [data, data * 10_000] == [first.data, rest.data]
+    assert [(1, 2 * len(data) + 17)] == told_of(only)
     assert [NOW - 30] == [failure.when for failure in only.failures]
-    assert rest.data == data * 10_000
 
 
 def test_where_much_is_found_a_jail_reads_it_by_itself():
     few, many = (b"failed 192.0.2.1\n" * count for count in (64, 65))
 
     for data, kind in ((few, Excerpt), (many, LogBlock), (many + b"x" * 60_000 + b"\n", LogBlock)):
-        (only,) = followers = [Follower(CONFS[0])]
+        only, _ = followers = [Follower(CONFS[0]), Follower(CONFS[1])]
         follow(data, followers)
         assert isinstance(only.blocks[0], kind)
         assert len(only.failures) == data.count(b"failed")
@@ -280,6 +280,17 @@ def test_a_filter_whose_date_pattern_may_take_long_reads_by_itself():
     quick = conf("failed <HOST>$", date_pattern=r"^\[{DATE}\] ")
     assert not Filter(slow).wanted.is_content
     assert Filter(quick).wanted.is_content
+
+
+def test_a_jail_that_fails_to_say_what_it_wants_gets_all(caplog):
+    followers = [Follower(conf) for conf in CONFS[:2]]
+    followers[0].inbox.find_wanted = Mock(side_effect=ZeroDivisionError)
+    data = b"failed 192.0.2.1\nlost 192.0.2.2\n"
+
+    follow(data, followers)
+
+    assert ["192.0.2.1", "192.0.2.2"] == [each.failures[0].host for each in followers]
+    assert caplog.text.count("failed to say which lines it wants") == 1
 
 
 def test_a_jail_whose_lines_cannot_be_read_for_it_gets_the_block(caplog):
