@@ -124,7 +124,6 @@ class Lines:
         self, path: str, offset: int, data: bytes, now: float, known: KnownLines
     ) -> float | None:
         """Read those first lines of a file that are all to be looked at; the last date of the block."""
-        self._last_dates.clear()
         end = self.lessons_in(path, data)
         if end:
             places = ((at, at + len(line), 0) for at, line in lines_of(data[:end]))

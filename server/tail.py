@@ -791,8 +791,6 @@ class Tail:
         size = generation.source.size
         for jail, cursor in generation.cursors.items():
             if cursor.offset >= size:
-                if cursor.passed:
-                    self._hand_held(jail, generation)
                 continue
             if cursor.seen != size or self._members[jail].inbox.is_full:
                 return False

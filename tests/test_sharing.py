@@ -147,15 +147,15 @@ def test_a_jail_is_not_told_at_once_of_what_has_nothing_for_it(tmp_path):
     assert [[(1, len(data))], [(0, len(data))]] == [told_of(each) for each in followers]
     assert tail.patience(0) is None
 
-    for _ in range(3):
+    for now in (1, 2, 3):
         with log.open("ab") as file:
             file.write(data)
-        tail.check(1)
-        read_all(tail, followers, now=1)
+        tail.check(now)
+        read_all(tail, followers, now)
 
     assert [(1, len(data))] * 4 == told_of(busy)
     assert [(0, len(data))] == told_of(idle)
-    assert tail.patience(2) == 4
+    assert tail.patience(4) == 2
     tail.check(6)
     read_all(tail, followers, now=6)
     assert [(0, len(data)), (0, 3 * len(data))] == told_of(idle)
@@ -185,7 +185,12 @@ def test_a_jail_alone_is_spared_what_has_nothing_for_it_while_little_is_written(
 def test_where_much_is_found_a_jail_reads_it_by_itself():
     few, many = (b"failed 192.0.2.1\n" * count for count in (64, 65))
 
-    for data, kind in ((few, Excerpt), (many, LogBlock), (many + b"x" * 60_000 + b"\n", LogBlock)):
+    for data, kind in (
+        (few, Excerpt),
+        (many, LogBlock),
+        (many + b"x" * 60_000 + b"\n", LogBlock),
+        (many + b"fine\n" * 20_000, Excerpt),
+    ):
         only, _ = followers = [Follower(CONFS[0]), Follower(CONFS[1])]
         follow(data, followers)
         assert isinstance(only.blocks[0], kind)
@@ -333,10 +338,10 @@ def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
     tail = tail_of(log, followers)
     for _ in range(6):
         tail.read(0)
-    log.write_bytes(b"lost 192.0.2.1\n" + NOISE + NOISE)
+    with log.open("r+b") as file:  # in the second line
+        file.seek(18)
+        file.write(b"x lost 192.0.2.1\n")
 
-    read_all(tail, followers)
-    tail.check(0)
     read_all(tail, followers)
 
     assert [0, 1] == [len(each.failures) for each in followers]
@@ -366,6 +371,16 @@ def test_of_what_was_passed_over_a_jail_is_told_when_no_more_can_be_read(
         assert (1, True) == (len(begin.lines), begin.can_wait)
         assert (0, False) == (len(rest.lines), rest.can_wait)
         assert begin.end.offset + rest.size == rest.end.offset > BLOCK
+
+
+def test_a_date_of_what_was_passed_over_is_told_once():
+    early, late = DATED.encode(), b"2026-11-23 11:59:51 "
+    data = early + b"fine\n" + late + b"failed 192.0.2.1\nfailed 192.0.2.2\n"
+    filler = [Follower(conf) for conf in CONFS[:2]]
+
+    follow(ENOUGH + data, filler, block=40)
+
+    assert [NOW - 9, NOW - 9] == [failure.when for failure in filler[0].failures]
 
 
 def test_the_date_of_what_was_passed_over_outlives_a_truncation(tmp_path):
