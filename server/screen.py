@@ -20,6 +20,7 @@ from server.literals import LOOK_ALIKES, Clause, Need
 
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
+_MUCH = 2 << 20  # bytes in short blocks, after which it does, too
 _MOST_SHARES = 4096
 _FEW_SPENT, _MOST_SPENT = 3000, 60_000  # lines, at one or two microseconds each
 
@@ -142,16 +143,23 @@ class Screen:
 
 
 class _Search:
-    """Finds expressions in blocks: in long ones, or once it is there, with hyperscan."""
+    """Finds expressions in blocks: in long ones, after many short ones, and once it is there, with hyperscan."""
 
     def __init__(self, masks: dict[Expression, int], is_quick: bool = True) -> None:
         self._masks = masks
         self._plain: Search | None = None
         self._quick: Search | None = None
         self._is_quick = is_quick
+        self._searched = 0  # bytes
 
     def __call__(self, data: bytes, start: int) -> Iterator[Place]:
-        if self._quick is None and self._is_quick and len(data) - start >= LONG_BLOCK:
+        size = len(data) - start
+        self._searched += size
+        if (
+            self._is_quick
+            and self._quick is None
+            and (size >= LONG_BLOCK or self._searched > _MUCH)
+        ):
             self._quick = _quick_search(self._masks)
             self._is_quick = self._quick is not None
         if self._quick is not None:

@@ -434,3 +434,14 @@ def test_each_screen_gets_its_own_lines_and_rules():
 
     assert found[one.signature] == [(0, 4, 0b01), (11, 20, 0b10)]
     assert found[other.signature] == [(5, 10, 0b01), (11, 20, 0b11)]
+
+
+def test_many_short_blocks_are_searched_as_long_ones_are():
+    screen, data = Screen(needs(["fail"])), b"fine\nfail 1\n"
+    with patch("server.screen._MUCH", 3 * len(data)):
+        found = [list(screen.places(data)) for _ in range(3)]
+        assert screen._search._quick is None
+        found.append(list(screen.places(data)))
+
+    assert screen._search._quick is not None
+    assert [[(5, 11, 1)]] * 4 == found

@@ -287,6 +287,16 @@ def test_a_filter_whose_date_pattern_may_take_long_reads_by_itself():
     assert Filter(quick).wanted.is_content
 
 
+def test_a_filter_that_sets_aside_no_longer_is_content_with_its_lines():
+    filter = Filter(conf_of("sshd"))
+    assert not filter.wanted.is_content
+
+    filter._read_all()
+
+    assert filter.wanted.is_content
+    assert filter.wanted.screen is filter.screen
+
+
 def test_a_jail_that_fails_to_say_what_it_wants_gets_all(caplog):
     followers = [Follower(conf) for conf in CONFS[:2]]
     followers[0].inbox.find_wanted = Mock(side_effect=ZeroDivisionError)
@@ -336,7 +346,7 @@ def test_what_was_found_is_not_taken_for_that_of_other_lines(tmp_path):
     log.write_bytes(NOISE + NOISE)
     quick, slow = followers = [Follower(CONFS[0]), Follower(CONFS[1], [True])]
     tail = tail_of(log, followers)
-    for _ in range(6):
+    for _ in range(5):
         tail.read(0)
     with log.open("r+b") as file:  # in the second line
         file.seek(18)

@@ -322,6 +322,17 @@ def test_a_line_without_a_date_has_the_last_one_of_what_was_passed_over(place):
     assert ssh.now - 31 <= failure.when <= ssh.now - 29
 
 
+def test_lines_are_judged_by_the_filter_that_they_were_read_for(place):
+    ssh = place(max_retry=1)
+    early = excerpt(ssh, EVE, can_wait=False)
+    conf = replace(ssh.conf, failregex=(r"^\s*forgot <HOST>$",))
+    ssh.worker.change(conf, Filter(conf))
+
+    assert ssh.worker.offer(early)
+
+    assert (1, [EVE]) == ssh.figures()
+
+
 def test_what_one_block_does_to_the_filter_costs_no_other_block(place):
     ssh = place(max_retry=1)
 
@@ -586,3 +597,11 @@ def test_memory_is_given_back_once_a_lot_was_read(place):
     ssh.see(EVE)
     assert (40_002, []) == ssh.figures()
     assert 1 == len(ssh.tidied)
+
+
+def test_what_others_have_read_for_a_jail_counts_as_read(place):
+    ssh = place(max_retry=10**6)
+
+    ssh.worker.offer(excerpt(ssh, EVE, can_wait=False, size=1 << 20))
+
+    eventually(lambda: ssh.tidied)
