@@ -20,7 +20,7 @@ from server.literals import LOOK_ALIKES, Clause, Need
 
 # From this length on of a block it pays to load hyperscan.
 LONG_BLOCK = 64 * 1024
-_MUCH = 2 << 20  # bytes in short blocks, after which it does, too
+_MUCH = 256 * 1024  # bytes in short blocks, after which it does, too
 _MOST_SHARES = 4096
 _FEW_SPENT, _MOST_SPENT = 3000, 60_000  # lines, at one or two microseconds each
 
