@@ -344,7 +344,7 @@ class Cursor:
     So many bytes before it as `reminder` are to be handed out as known.  `told` is when it was told
     how far the jail is that is catching up here, None where it is not.  The last `passed` bytes had
     nothing for the jail, so that it was not told of them yet, but will be at `tell_by`; `last` is the
-    last date in them.
+    last date in them.  What it got last `can_wait`, so it must be told of the end.
     """
 
     offset: int = 0
@@ -359,6 +359,7 @@ class Cursor:
     passed: int = 0
     tell_by: float = 0.0
     last: float | None = None
+    can_wait: bool = False
 
     @property
     def is_inside(self) -> bool:

@@ -544,7 +544,7 @@ class Tail:
         self._read_problem = ""
         for jail in jails:
             cursor = generation.cursors[jail]
-            is_due = piece.length > 0 or cursor.must_tell
+            is_due = piece.length > 0 or cursor.must_tell or cursor.can_wait
             is_refused = is_due and not self._hand(jail, generation, piece, found)
             if is_refused or piece.is_more:
                 behind.add(jail)
@@ -624,7 +624,8 @@ class Tail:
         read = found and wanted and self._read_for(jail, wanted, found)
         if wanted and read:
             lines, last = read
-            if not lines and not cursor.must_tell:
+            must_tell = cursor.must_tell or (cursor.can_wait and not piece.is_more)
+            if not lines and not must_tell:
                 cursor.tell_by = cursor.tell_by if cursor.passed else self._now + _TOLD_WITHIN
                 cursor.passed += piece.length
                 cursor.last = cursor.last if last is None else last
@@ -686,6 +687,7 @@ class Tail:
         if not self._members[jail].inbox.offer(block):
             return False
         cursor.passed, cursor.last = 0, None
+        cursor.can_wait = isinstance(block, Excerpt) and block.can_wait
         cursor.is_moved, cursor.must_tell = True, False
         return True
 

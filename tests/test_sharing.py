@@ -393,6 +393,24 @@ def test_a_date_of_what_was_passed_over_is_told_once():
     assert [NOW - 9, NOW - 9] == [failure.when for failure in filler[0].failures]
 
 
+@pytest.mark.parametrize("rest", [NOISE, b"", None])
+def test_what_waits_is_not_left_waiting_when_the_end_is_reached(tmp_path, rest):
+    log, begin = tmp_path / "log", b"failed 192.0.2.1\nlost 192.0.2.2\n"
+    if rest is None:  # the first block ends where the file does
+        rest = b"x" * 63 + b"\n"
+        rest = rest * ((BLOCK - len(begin)) // 64)
+        begin += b"y" * (BLOCK - len(begin) - len(rest) - 1) + b"\n"
+    log.write_bytes(begin + rest)
+    followers = [Follower(conf) for conf in CONFS[:2]]
+    tail = tail_of(log, followers)
+
+    read_all(tail, followers)
+
+    for each in followers:
+        assert 1 == len(each.failures)
+        assert not getattr(each.blocks[-1], "can_wait", False)
+
+
 def test_the_date_of_what_was_passed_over_outlives_a_truncation(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"lost 192.0.2.1\n" + NOISE + DATED.encode() + b"fine\n" + NOISE)
