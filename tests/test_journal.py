@@ -435,6 +435,8 @@ def test_a_server_bans_from_the_journal_over_rotations_and_restarts_and_counts_n
     book.write(FAILED.format(BOB))
     eventually(lambda: ours.banned("ssh") == {EVE, BOB})
     assert ours.status("ssh")["Total failed"] == "1"
+    # A host is banned once that is decided; its command runs a moment later.
+    eventually(lambda: f"ban {BOB}" in ours.noted)
     assert ours.noted.count(f"ban {BOB}") == 1
 
 
