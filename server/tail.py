@@ -376,6 +376,7 @@ class Tail:
             held = original._current
             if held and (not source.fingerprint or source.is_copy_of(held.source)):
                 return True
+            original.check(now)  # or while the two were compared
         return False
 
     def _resume(self, jail: str, member: Member, position: Position, now: float) -> None:

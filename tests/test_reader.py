@@ -13,6 +13,7 @@ import pytest
 
 from common.options import LogPath
 from server.reader import LogReader
+from server.source import Source
 from server.watch import Watcher
 from tests.support import eventually
 
@@ -202,6 +203,24 @@ def test_a_copy_under_the_same_glob_is_read_once(log, jail):
     eventually(lambda: f"{log}.1" in jail.files)
     log.write_text("two\n")
     jail.gets("one", "two")
+    append(log, "three\n")
+
+    jail.gets("one", "two", "three")
+
+
+def test_a_log_that_is_truncated_while_it_is_compared_with_its_copy_is_read_once(log, jail):
+    is_copy_of = Source.is_copy_of
+
+    def truncated_first(copy, original):
+        with patch.object(Source, "is_copy_of", is_copy_of):
+            log.write_text("two\n")
+            return is_copy_of(copy, original)
+
+    jail.follow(f"{log}*")
+    jail.gets("one")
+    with patch.object(Source, "is_copy_of", truncated_first):
+        shutil.copy(log, f"{log}.1")
+        jail.gets("one", "two")
     append(log, "three\n")
 
     jail.gets("one", "two", "three")
