@@ -31,6 +31,9 @@ LESSONS = 100
 # all of the block at once.
 _SPARSE = 2048
 
+# Where no date stands in so much at the end of a block, the log may have none at all.
+_NEAR = 64 * 1024
+
 # Lines of a block that somebody has read, by where they begin: as they are, without their dates, where
 # these stood, and when they were.
 KnownLines = dict[int, tuple[str, str, int, float]]
@@ -42,6 +45,10 @@ class Way(NamedTuple):
     date_pattern: str | None
     log_time_zone: str | None
     encoding: str
+
+
+class NoDateNear(Exception):
+    """Whoever reads for several must not search long for a date."""
 
 
 class Lines:
@@ -123,12 +130,21 @@ class Lines:
     def begin(
         self, path: str, offset: int, data: bytes, now: float, known: KnownLines
     ) -> float | None:
-        """Read those first lines of a file that are all to be looked at; the last date of the block."""
+        """Read those first lines of a file that are all to be looked at; the last date of the block.
+
+        Raises NoDateNear where that would be far to seek.
+        """
         end = self.lessons_in(path, data)
         if end:
             places = ((at, at + len(line), 0) for at, line in lines_of(data[:end]))
             deque(self.read(path, offset, data[:end], places, now, 0, known), 0)
-        return None if self.dates.takes_now else self.last_date_in(data, 0, len(data), now, known)
+        if self.dates.takes_now:
+            return None
+        near = max(0, data.find(b"\n", len(data) - _NEAR) + 1) if len(data) > _NEAR else 0
+        last = self.last_date_in(data, near, len(data), now, known)
+        if last is None and near:
+            raise NoDateNear
+        return last
 
     def by_itself(
         self,

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from server.lines import KnownLines, Lines, Way
+from server.lines import KnownLines, Lines, NoDateNear, Way
 from server.literals import forget_trees
 from server.screen import LONG_BLOCK, JointScreen, Place, Screen
 
@@ -56,6 +56,7 @@ class Found:
         self._now = now
         self._read: dict[Hashable, KnownLines] = {}
         self._last: dict[Hashable, float | None] = {}
+        self._undated: set[Hashable] = set()
 
     def places_of(self, screen: Screen) -> list[Place] | None:
         """What `screen` would find by itself; None if it was not among those searched for."""
@@ -81,15 +82,21 @@ class Found:
     def lines_for(self, wanted: Wanted) -> tuple[list[tuple[Any, ...]], float | None] | None:
         """The lines for a filter, as `Lines.by_itself` has them, and the last date of the block.
 
-        None if that needs the block, if these are many, or if its screen was not among those searched for.
+        None if that needs the block, if these are many, if the block may be without dates, or if the
+        filter's screen was not among those searched for.
         """
         places = self._places.get(wanted.screen.signature) if wanted.is_content else None
         if places is None or len(places) > max(_FEW, len(self._stretch[2]) // _DENSE):
             return None
         way = wanted.way
-        if way not in self._last:
+        if way not in self._last and way not in self._undated:
             reader, known = self._lines_for(way), self.read_by(way)
-            self._last[way] = reader.begin(*self._stretch, self._now, known)
+            try:
+                self._last[way] = reader.begin(*self._stretch, self._now, known)
+            except NoDateNear:
+                self._undated.add(way)
+        if way in self._undated:
+            return None
         if not places:
             return [], self._last[way]
         known = self._read[way]

@@ -189,7 +189,7 @@ def test_where_much_is_found_a_jail_reads_it_by_itself():
         (few, Excerpt),
         (many, LogBlock),
         (many + b"x" * 60_000 + b"\n", LogBlock),
-        (many + b"fine\n" * 20_000, Excerpt),
+        (many + b"fine\n" * 20_000 + DATED.encode() + b"fine\n", Excerpt),
     ):
         only, _ = followers = [Follower(CONFS[0]), Follower(CONFS[1])]
         follow(data, followers)
@@ -257,6 +257,31 @@ def test_a_line_is_read_once_for_all_who_read_in_the_same_way():
     assert sorted({each.way.encoding for each in wanted}) == sorted(once)
 
 
+@pytest.mark.parametrize("date", ["", DATED])
+def test_who_reads_for_all_does_not_search_a_log_without_dates(date):
+    sought = []
+
+    class Counting(Lines):
+        def __init__(self, way):
+            super().__init__(way)
+            find = self.dates.find
+            self.dates.find = lambda line, now: sought.append(line) or find(line, now)
+
+    dated = f"{date}fine\n".encode()
+    data = ENOUGH + b"failed 192.0.2.1\n" + (b"fine\n" * 8000 + dated) * 10
+    confs = [conf("failed <HOST>$"), conf("lost <HOST>$")]
+    with patch("server.sharing.Lines", Counting):
+        wanted = [Filter(conf).wanted for conf in confs]
+        found = Sharing("log").found((1, 2, 0), Piece(b"", data), wanted, NOW)
+        read = [found.lines_for(each) for each in wanted]
+    followers = [Follower(conf) for conf in confs]
+    follow(data, followers)
+
+    assert all(read) if date else not any(read)
+    assert len(sought) < 65536 // len(b"fine\n") + 2 * LESSONS
+    assert ["192.0.2.1"] == [failure.host for failure in followers[0].failures]
+
+
 def test_what_was_found_for_other_filters_is_of_no_use():
     *some, other = (Filter(conf).wanted for conf in CONFS)
 
@@ -319,7 +344,8 @@ def test_a_jail_whose_lines_cannot_be_read_for_it_gets_the_block(caplog):
     assert "failed to read lines" in caplog.text
 
 
-NOISE = b"a line of the log\n" * (BLOCK // 6 - 300)  # a little less than three blocks
+_LINES = DATED.encode() + b"a line of the log\n" + b"a line without a date\n" * 1000
+NOISE = _LINES * (3 * BLOCK // len(_LINES))  # a little less than three blocks
 
 
 def test_who_is_far_behind_gets_what_was_found_for_the_others(tmp_path):
