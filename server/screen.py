@@ -3,7 +3,7 @@
 
 One search for everything at once over the bytes of a block; other lines are not even cut out.
 A long block is searched by hyperscan, which is faster by far but takes memory; a short one, and all
-where there is no hyperscan, by `re`, with the same results.  Knows no dates and does no reading.
+where there is no hyperscan, word by word, with the same results.  Knows no dates and does no reading.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ _FEW_SPENT, _MOST_SPENT = 3000, 60_000  # lines, at one or two microseconds each
 # A line that is worth it: where it begins in the block, where it ends, and as bits which rules may
 # match it.
 Place = tuple[int, int, int]
-Search = Callable[[bytes, int], Iterator[Place]]
 # What is searched for: bytes, and whether their case does not matter; of some words one, and behind it
 # in the same line one of others.
 Word = tuple[bytes, bool]
 Expression = tuple[tuple[Word, ...], ...]
+# Where in a block one ends, and the number of the expression; a scan, from a place on, has them in order.
+Hit = tuple[int, int]
+Scan = Callable[[bytes, int], list[Hit]]
 
 # Encodings in which each ASCII character, and nothing else, is its byte.
 _PLAIN_ENCODINGS = re.compile(r"ascii|utf-8|iso8859-\d+|cp125\d|koi8-[rtu]")
@@ -147,8 +149,8 @@ class _Search:
 
     def __init__(self, masks: dict[Expression, int], is_quick: bool = True) -> None:
         self._masks = masks
-        self._plain: Search | None = None
-        self._quick: Search | None = None
+        self._plain: _Finder | None = None
+        self._quick: _Finder | None = None
         self._is_quick = is_quick
         self._searched = 0  # bytes
 
@@ -160,12 +162,14 @@ class _Search:
             and self._quick is None
             and (size >= LONG_BLOCK or self._searched > _MUCH)
         ):
-            self._quick = _quick_search(self._masks)
+            # It may not be there, or not work on this machine: a processor too old, say.
+            with suppress(Exception):
+                self._quick = _Finder(self._masks, _quick_scan)
             self._is_quick = self._quick is not None
         if self._quick is not None:
             return self._quick(data, start)
         if self._plain is None:
-            self._plain = _plain_search(self._masks)
+            self._plain = _Finder(self._masks, _plain_scan, has_chains=False)
         return self._plain(data, start)
 
 
@@ -198,74 +202,25 @@ def _words(clause: Clause, encoding: str) -> Iterator[Word]:
                     continue  # then it stands in no line
 
 
-def _regex(expression: Expression, escape: Callable[[bytes], bytes]) -> bytes:
-    """`expression` as a regular expression, of `re` as well as of hyperscan."""
-    return b"[^\\n]*".join(
-        b"(?:%s)" % b"|".join(
-            b"(?i:%s)" % escape(text) if is_caseless else escape(text)
-            for text, is_caseless in words
-        )
-        for words in expression
-    )  # fmt: skip
+class _Finder:
+    """Finds expressions in a block.
 
-
-def _plain_search(masks: dict[Expression, int]) -> Search:
-    """The search that needs nothing but Python."""
-    find = re.compile(b"|".join(_regex(each, re.escape) for each in masks)).search
-    exact: list[tuple[bytes, int]] = []
-    caseless: list[tuple[bytes, int]] = []
-    others: list[tuple[Callable[[bytes], re.Match[bytes] | None], int]] = []
-    for expression, mask in masks.items():
-        if len(expression) > 1:
-            others.append((re.compile(_regex(expression, re.escape)).search, mask))
-            continue
-        for text, is_caseless in expression[0]:
-            (caseless if is_caseless else exact).append((text, mask))
-
-    def search(data: bytes, start: int) -> Iterator[Place]:
-        size = len(data)
-        while (hit := find(data, start)) is not None:
-            begin = data.rfind(b"\n", 0, hit.start()) + 1
-            end = data.find(b"\n", hit.start())
-            end = size if end < 0 else end
-            line = data[begin:end]
-            mask = 0
-            for text, rules in exact:
-                if text in line:
-                    mask |= rules
-            if caseless:
-                lower = line.lower()
-                for text, rules in caseless:
-                    if text in lower:
-                        mask |= rules
-            for matches, rules in others:
-                if matches(line) is not None:
-                    mask |= rules
-            yield begin, end, mask
-            start = end + 1
-
-    return search
-
-
-def _quick_search(masks: dict[Expression, int]) -> Search | None:
-    """The search by hyperscan; None where that is not there, or cannot work on this machine."""
-    try:
-        return _Quick(masks)
-    except Exception:  # a processor too old, a build without this or that: `re` does it as well
-        return None
-
-
-class _Quick:
-    """Finds expressions by hyperscan.
-
-    Of chains it searches for the clauses at first, and puts them together by itself: to compile a
-    few whole chains takes a hundred times as long as all the rest.  Once the lines that have clauses
-    of one have cost about as much as that would, it searches only for the clause of each chain that
-    was the rarest so far; and if these are still too many lines, for whole chains.
+    Of chains it searches for the clauses at first, and puts them together by itself: to have
+    hyperscan compile a few whole chains takes a hundred times as long as all the rest.  Once the lines
+    that have clauses of one have cost about as much as that would, it searches only for the clause of
+    each chain that was the rarest so far; and if these are still too many lines, for whole chains.
     """
 
-    def __init__(self, masks: dict[Expression, int]) -> None:
+    def __init__(
+        self,
+        masks: dict[Expression, int],
+        scan_for: Callable[[Sequence[Expression]], Scan],
+        *,
+        has_chains: bool = True,
+    ) -> None:
+        """`scan_for` makes the search; `has_chains`: it finds them, too."""
         self._masks = masks
+        self._scan_for = scan_for
         self._chains = [each for each in masks if len(each) > 1]
         # Above the bits of all rules there is one for each clause of a chain.
         self._shift = max(masks.values()).bit_length()
@@ -275,10 +230,9 @@ class _Quick:
         self._seen: dict[int, int] = {}  # how often which clauses were found together
         self._matches: dict[Expression, Callable[[bytes], re.Match[bytes] | None]] = {}
         self._spent = 0
-        self._steps = [
-            (_MOST_SPENT, self._take_whole_chains),
-            (_FEW_SPENT, self._take_rare_clauses),
-        ]
+        self._steps = [(_FEW_SPENT, self._take_rare_clauses)]
+        if has_chains:
+            self._steps.insert(0, (_MOST_SPENT, self._take_whole_chains))
 
     def _search_for(self, asked: dict[Expression, list[tuple[Word, ...]]]) -> None:
         """Search for those clauses of each chain that are `asked`, and for all that is no chain."""
@@ -291,7 +245,7 @@ class _Quick:
         for each, mask in masks.items():
             if len(each) == 1:
                 searched.setdefault(each, mask)
-        self._scan, self._of_hit = _scanner(list(searched)), list(searched.values())
+        self._scan, self._of_hit = self._scan_for(list(searched)), list(searched.values())
         self._known: dict[int, tuple[int, list[Expression]]] = {}
 
     def __call__(self, data: bytes, start: int) -> Iterator[Place]:
@@ -299,10 +253,7 @@ class _Quick:
             self._spent = 0
             with suppress(Exception):  # else it goes on as it was
                 self._steps.pop()[1]()
-        hits = self._scan(data, start)
-        if start:
-            hits = [(at + start, expression) for at, expression in hits]
-        return self._lines(data, start, hits)
+        return self._lines(data, start, self._scan(data, start))
 
     def _take_rare_clauses(self) -> None:
         often = {
@@ -312,10 +263,10 @@ class _Quick:
         self._search_for({chain: [min(chain, key=often.__getitem__)] for chain in self._chains})
 
     def _take_whole_chains(self) -> None:
-        self._scan = _scanner(list(self._masks))
+        self._scan = self._scan_for(list(self._masks))
         self._of_hit, self._chains = list(self._masks.values()), []
 
-    def _lines(self, data: bytes, start: int, hits: list[tuple[int, int]]) -> Iterator[Place]:
+    def _lines(self, data: bytes, start: int, hits: list[Hit]) -> Iterator[Place]:
         """The lines in which `hits` (end, expression) lie, and their rules together.
 
         Lines that have no more than clauses of chains are left out.
@@ -361,24 +312,49 @@ class _Quick:
 
     def _has(self, chain: Expression, line: bytes) -> bool:
         if chain not in self._matches:
-            self._matches[chain] = re.compile(_regex(chain, re.escape)).search
+            self._matches[chain] = re.compile(_regex(chain)).search
         return self._matches[chain](line) is not None
 
 
-def _scanner(expressions: Sequence[Expression]) -> Callable[[bytes, int], list[tuple[int, int]]]:
-    """What finds, by hyperscan, where each of `expressions` ends behind a place, and which it is."""
+def _plain_scan(expressions: Sequence[Expression]) -> Scan:
+    """What finds words one by one, in a line no more than once each."""
+    sought = [
+        (text, is_caseless, number)
+        for number, (words,) in enumerate(expressions)
+        for text, is_caseless in words
+    ]
+    is_any_caseless = any(is_caseless for _, is_caseless, _ in sought)
+
+    def scan(data: bytes, start: int) -> list[Hit]:
+        hits: list[Hit] = []
+        lower = data.lower() if is_any_caseless else data
+        for text, is_caseless, number in sought:
+            find = lower.find if is_caseless else data.find
+            at = find(text, start)
+            while at >= 0:
+                hits.append((at + len(text), number))
+                end = data.find(b"\n", at)
+                at = find(text, end) if end >= 0 else -1
+        hits.sort()
+        return hits
+
+    return scan
+
+
+def _quick_scan(expressions: Sequence[Expression]) -> Scan:
+    """What finds them by hyperscan."""
     import hyperscan
 
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
-        expressions=[_regex(each, _escaped) for each in expressions],
+        expressions=[_regex(each) for each in expressions],
         ids=list(range(len(expressions))),
         elements=len(expressions),
         flags=[0] * len(expressions),
     )
 
-    def scan(data: bytes, start: int) -> list[tuple[int, int]]:
-        hits: list[tuple[int, int]] = []
+    def scan(data: bytes, start: int) -> list[Hit]:
+        hits: list[Hit] = []
         take = hits.append
 
         def on_hit(expression: int, begin: int, end: int, flags: int, context: Any) -> None:
@@ -387,9 +363,20 @@ def _scanner(expressions: Sequence[Expression]) -> Callable[[bytes, int], list[t
         part: Any = memoryview(data)[start:]
         database.scan(part, match_event_handler=on_hit)
         hits.sort()  # as a rule they are
-        return hits
+        return [(start + end, expression) for end, expression in hits] if start else hits
 
     return scan
+
+
+def _regex(expression: Expression) -> bytes:
+    """`expression` as a regular expression, of `re` as well as of hyperscan."""
+    return b"[^\\n]*".join(
+        b"(?:%s)" % b"|".join(
+            b"(?i:%s)" % _escaped(text) if is_caseless else _escaped(text)
+            for text, is_caseless in words
+        )
+        for words in expression
+    )  # fmt: skip
 
 
 def _with_all_others(data: bytes, start: int, hits: Iterator[Place]) -> Iterator[Place]:

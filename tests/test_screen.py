@@ -19,7 +19,15 @@ from server.filter import Filter
 from server.lines import LESSONS
 from server.literals import Literal, required
 from server.records import LogBlock, Position
-from server.screen import _FEW_SPENT, _MOST_SPENT, LONG_BLOCK, JointScreen, Screen, is_plain
+from server.screen import (
+    _FEW_SPENT,
+    _MOST_SPENT,
+    LONG_BLOCK,
+    JointScreen,
+    Screen,
+    _plain_scan,
+    is_plain,
+)
 from tests.filters import LOGS, conf_of, own_samples
 from tests.support import ROOT
 from tests.test_captured_logs import CAPTURED
@@ -396,6 +404,13 @@ def test_without_hyperscan_the_results_are_the_same(monkeypatch):
     data = b"fine\n" * LONG_BLOCK + b"fail 1\n"
 
     assert found(Screen(needs(["fail"])), data) == [(b"fail 1", (0,))]
+
+
+def test_of_a_line_full_of_a_word_little_is_kept():
+    """An attacker writes it."""
+    scan = _plain_scan([(((b"git", True), (b"it", False)),)])
+
+    assert len(scan(b"GIT" * 1000 + b"\n" + b"git" * 1000, 0)) <= 4
 
 
 # -- many filters on one log
