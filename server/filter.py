@@ -7,8 +7,8 @@ Exact and in order.  Knows nothing of files being followed, of counting, or of h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from common.options import JailConf
@@ -34,9 +34,10 @@ _FAR_ENOUGH = 16 * 1024
 # would cost more than to read them.  It is again, where one line in so many that are read fails.
 _BUSY, _CALM = 3, 6
 
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+
+class Verdict(NamedTuple):
     """What the filter makes of one line.
 
     `rule` is the failregex that matched, -1 if none did, and `rules` are all that do.  A line that
@@ -51,7 +52,7 @@ class Verdict:
     rules: tuple[int, ...] = ()
     ignored_by: int = -1
     failure: Failure | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = _NO_FIELDS
 
     @property
     def is_missed(self) -> bool:
@@ -363,7 +364,10 @@ class Filter:
         if match is None:
             return Verdict(text, when, date)
         first, content = match.rule, match.begun.content
-        matching = tuple(n for n in some if n == first or self.rules[n].search(content) is not None)
+        matching: tuple[int, ...] = (first,)
+        if len(some) > 1:
+            each = self.rules
+            matching = tuple(n for n in some if n == first or each[n].search(content) is not None)
         ignored_by = rules.ignoring(text, match)
         failure = rules.told(match, (line,), when, "", -1) if ignored_by < 0 else None
         return Verdict(content, when, date, first, matching, ignored_by, failure)

@@ -224,7 +224,9 @@ class Rules:
                 is_short = len(lines) == 1 and len(lines[0]) <= LONGEST_TEXT
                 found = match.found
                 is_end = plan.end > 0 and found[plan.end] is not None
-                is_helper = any(found[mark] is not None for mark in plan.helper)
+                is_helper = False
+                for mark in plan.helper:
+                    is_helper = is_helper or found[mark] is not None
                 id = None
                 if plan.is_quick and not plan.helper:
                     id = self._quick_id(plan, found)

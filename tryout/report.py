@@ -75,7 +75,7 @@ def summary(
     yield "Date template hits:"
     if tally.dates:
         yield "|- [# of hits] date format"
-        for name, count in tally.dates.most_common():
+        for name, count in sorted(tally.dates.items(), key=lambda style: (-style[1], style[0])):
             yield f"|  [{count}] {name}"
         yield "`-"
     yield ""

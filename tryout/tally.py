@@ -16,8 +16,7 @@ MISSED, MATCHED, IGNORED = "missed", "matched", "ignored"
 FATES = (MISSED, MATCHED, IGNORED)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """A line, and what became of it."""
 
     line: str
@@ -59,10 +58,18 @@ class DateNames:
         # Of the default styles there is none: each is called after how it looks.
         self.only = pattern if pattern is not None or name == "Default Detectors" else name
         self._shapes: dict[str, str] = {}
+        self._last: tuple[DateHit | None, str | None] = None, None
 
     def of(self, line: str, hit: DateHit | None) -> str | None:
         if hit is None or self.only is not None:
             return None if hit is None else self.only
+        last, name = self._last
+        if hit is not last:  # of the same second there is but one
+            name = self._shape_of(line, hit)
+            self._last = hit, name
+        return name
+
+    def _shape_of(self, line: str, hit: DateHit) -> str:
         digits = line[hit.start : hit.end].translate(_NINES)
         shape = self._shapes.get(digits)
         if shape is None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from common.options import JailConf
 from server.dates import DateHit
 from server.filter import Filter, Verdict
-from server.lines import LONGEST_LINE, encoding_of, line_decoder
+from server.lines import LONGEST_LINE, encoding_of, line_decoder, not_ahead
 from server.records import Failure, LogBlock, Position
-from server.screen import is_plain
+from server.screen import Screen, is_plain
 from tryout.tally import Judged, Passed, is_nothing
 from tryout.unpack import lines_of
 
@@ -32,6 +32,26 @@ class Put(NamedTuple):
     when: float
     date: DateHit | None
     rules: Sequence[int]
+
+
+@dataclass(slots=True)
+class _Block:
+    """The lines of a block, and the date of each; before `dated` dates were taken note of."""
+
+    lines: list[str]
+    dates: list[DateHit | None]
+    has_nothing: bool  # among them are comments, or empty ones
+    dated: int = 0
+
+    def moment_of(self, index: int) -> float | None:
+        """What the line's own date says."""
+        date = self.dates[index]
+        return None if date is None else date.moment
+
+    def part(self, begin: int, end: int) -> Iterator[tuple[str, DateHit | None]]:
+        """Of so many lines those that are any, and their dates."""
+        part = zip(self.lines[begin:end], self.dates[begin:end], strict=True)
+        return (each for each in part if not is_nothing(each[0])) if self.has_nothing else part
 
 
 class Trial:
@@ -66,50 +86,51 @@ class Trial:
     def told(
         self, data: bytes, now: float, *, puts: bool = False
     ) -> Iterator[Judged | Passed | Put]:
-        """What becomes of the lines of a block.  With `puts`, those that match are put off."""
+        """What becomes of the lines of a block.  With `puts`, those that match are put off.
+
+        Of lines that are missed the order is kept, and of those that are not.
+        """
         screen = self.filter.screen
         if screen is None or _has_long_line(data):
             yield from self.one_by_one(data, now)
             return
-        done = 0
-        for begin, end, mask in screen.places(data):
-            if begin > done:
-                yield self._passed(data[done:begin], now)
-            done = end + 1
-            line = self._decode(data[begin:end])
-            if is_nothing(line):
-                continue
-            self.seen += 1
-            self.looked_at += 1
-            text, when, date = self.filter.lines.without_date(_PATH, line, now)
-            rules = _numbers(mask)
+        block = self._read(data, now)
+        passed, done = list[tuple[str, DateHit | None]](), 0
+        for index, rules in self._places(screen, data, block):
+            passed += block.part(done, index)
+            done = index + 1
+            line, date = block.lines[index], block.dates[index]
+            text, when = _without(line, date), self._moment(block, index, now)
             if puts and self.filter.matches(text, rules):
                 yield Put(line, when, date, rules)
-            else:
-                yield Judged(line, self.filter.verdict(line, text, when, date, rules))
-        if done < len(data):
-            yield self._passed(data[done:], now)
+                continue
+            verdict = self.filter.verdict(line, text, when, date, rules)
+            if verdict.is_missed and passed:
+                yield self._passed(passed)
+                passed = []
+            yield Judged(line, verdict)
+        passed += block.part(done, len(block.lines))
+        self._moment(block, len(block.lines) - 1, now)
+        yield self._passed(passed)
 
     def in_full(self, data: bytes, now: float) -> Iterator[Judged]:
-        """As `told`, with the verdict on each line."""
+        """As `told`, with the verdict on each line, in their order."""
         screen = self.filter.screen
         if screen is None or _has_long_line(data):
             yield from self.one_by_one(data, now)
             return
-        done = 0
-        for begin, end, mask in chain(screen.places(data), [(len(data), len(data), 0)]):
-            for line in self._texts(data[done:begin]) if done < begin else ():
-                if not is_nothing(line):
-                    self.seen += 1
-                    text, when, date = self.filter.lines.without_date(_PATH, line, now)
-                    yield Judged(line, Verdict(text, when, date))
-            done = end + 1
-            line = self._decode(data[begin:end])
-            if not is_nothing(line):
+        block = self._read(data, now)
+        rules_of = dict(self._places(screen, data, block))
+        for index, (line, date) in enumerate(zip(block.lines, block.dates, strict=True)):
+            if is_nothing(line):
+                continue
+            text, when = _without(line, date), self._moment(block, index, now)
+            rules = rules_of.get(index)
+            if rules is None:
                 self.seen += 1
-                self.looked_at += 1
-                text, when, date = self.filter.lines.without_date(_PATH, line, now)
-                yield Judged(line, self.filter.verdict(line, text, when, date, _numbers(mask)))
+                yield Judged(line, Verdict(text, when, date))
+            else:
+                yield Judged(line, self.filter.verdict(line, text, when, date, rules))
 
     def one_by_one(self, data: bytes, now: float) -> Iterator[Judged]:
         """As `in_full`, each line tried by itself."""
@@ -123,8 +144,7 @@ class Trial:
     def settled(self, put: Put) -> Judged:
         """The verdict on a line that was put off."""
         line, when, date, rules = put
-        text = line if date is None else line[: date.start] + line[date.end :]
-        return Judged(line, self.filter.verdict(line, text, when, date, rules))
+        return Judged(line, self.filter.verdict(line, _without(line, date), when, date, rules))
 
     def found(self, data: bytes, now: float) -> Iterator[tuple[str, Failure]]:
         """The failures of a block alone, each with the line that made it known."""
@@ -149,29 +169,66 @@ class Trial:
             data = b"\n".join(line for line in data.split(b"\n") if not line.startswith(b"#"))
         return data
 
-    def _passed(self, data: bytes, now: float) -> Passed:
-        """Lines that match nothing: what remains is whether each has a date."""
-        lines = [
-            line for line in self._texts(data) if line and line[0] != "#" and not line.isspace()
-        ]
-        self.seen += len(lines)
+    def _passed(self, some: Sequence[tuple[str, DateHit | None]]) -> Passed:
+        self.seen += len(some)
+        return Passed([line for line, _ in some], [date for _, date in some])
+
+    def _read(self, data: bytes, now: float) -> _Block:
+        """All lines of a block, decoded and dated."""
+        lines = self._texts(data)
+        has_nothing = not all(lines) or any(map(str.isspace, lines))
+        has_nothing = has_nothing or any(line[0] == "#" for line in lines)
+        dates = self.filter.dates
+        if dates.takes_now:
+            return _Block(lines, [None] * len(lines), has_nothing)
+        found: list[DateHit | None] = []
+        find, (reach, heads, again) = dates.find, dates.known(now)
+        for line in lines:
+            hit = heads.get(line[:reach]) if reach else again(line)
+            if hit is None and not (has_nothing and is_nothing(line)):
+                hit = find(line, now)
+                reach, heads, again = dates.known(now)
+            found.append(hit)
+        return _Block(lines, found, has_nothing)
+
+    def _places(
+        self, screen: Screen, data: bytes, block: _Block
+    ) -> Iterator[tuple[int, Sequence[int]]]:
+        """Which lines of `block` are worth it, and by which rules."""
+        at = index = 0
+        for begin, _, mask in screen.places(data):
+            index += data.count(b"\n", at, begin)
+            at = begin
+            if not (block.has_nothing and is_nothing(block.lines[index])):
+                self.seen += 1
+                self.looked_at += 1
+                yield index, _numbers(mask)
+
+    def _moment(self, block: _Block, index: int, now: float) -> float:
+        """When a line was.  To be asked for them in their order; takes note of dates up to it."""
         if self.filter.dates.takes_now:
-            return Passed(lines, [None] * len(lines))
-        find = self.filter.dates.find
-        dates = [find(line, now) for line in lines]
-        for date in reversed(dates):
-            if date is not None and date.moment is not None:
-                self.filter.lines.note_date(_PATH, date.moment, now)
+            return now
+        reader, begin, block.dated = self.filter.lines, block.dated, index + 1
+        for at in range(index, begin - 1, -1):
+            if (moment := block.moment_of(at)) is not None:
+                reader.note_date(_PATH, moment, now)
+                if at == index:
+                    return not_ahead(moment, now)
                 break
-        return Passed(lines, dates)
+        return reader.lend(_PATH, now)
 
     def _texts(self, data: bytes) -> list[str]:
+        data = data.removesuffix(b"\n")
         if b"\r" not in data and b"\0" not in data:
             try:
                 return data.decode(self._encoding).split("\n")
             except UnicodeDecodeError:
                 pass
         return [self._decode(line) for line in data.split(b"\n")]
+
+
+def _without(line: str, date: DateHit | None) -> str:
+    return line if date is None else line[: date.start] + line[date.end :]
 
 
 @lru_cache(4096)
