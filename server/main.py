@@ -168,8 +168,8 @@ def _memory_tidier() -> Callable[[], object]:
     except (OSError, AttributeError):  # another C library
         return forget_trees
     set_option(_M_ARENA_MAX, 1)
-    set_option(_M_MMAP_THRESHOLD, 4 * BLOCK)
-    set_option(_M_TRIM_THRESHOLD, 16 * BLOCK)
+    set_option(_M_MMAP_THRESHOLD, 2 * BLOCK)
+    set_option(_M_TRIM_THRESHOLD, 8 * BLOCK)
 
     def tidy() -> None:
         forget_trees()

@@ -16,9 +16,9 @@ from server.screen import LONG_BLOCK, JointScreen, Place, Screen
 
 # Where more lines are found than so many, and than one in so many bytes, each jail reads its own.
 _FEW, _DENSE = 64, 1000
-KEPT = 4  # blocks of a log that is being caught up with
-_SEARCHED = 200  # blocks of which it stays known what was found, …
-_MOST_PLACES = 100  # … if that is no more
+KEPT = 2  # blocks of a log that is being caught up with
+_SEARCHED = 100  # blocks of which it stays known what was found, …
+_MOST_PLACES = 200  # … if that is no more
 
 # Where a block begins: device, inode, offset.
 BlockPlace = tuple[int, int, int]

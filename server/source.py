@@ -29,13 +29,13 @@ log = logging.getLogger("fail2ban.source")
 P = ParamSpec("P")
 T = TypeVar("T", "Source | None", "list[Source]")
 
-BLOCK = 1 << 20  # a block is never longer
+BLOCK = 2 << 20  # a block is never longer
 _END = 1 << 12  # so many bytes at its end have, as a rule, a line's end among them
 FAR = 16 << 20  # who has more than this to read is catching up
 LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
-LITTLE = 16  # lines of a block that a jail need not be woken for while it catches up
+LITTLE = 32  # lines of a block that a jail need not be woken for while it catches up
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
 _BLANK = b"blank"  # begins what stands in a position for the first line where there is none

@@ -69,7 +69,7 @@ from server.store import Store
 log = logging.getLogger("fail2ban.jail")
 
 _MOST_SAID = 200  # what is told of at once: so many lines of our own log, or orders
-_BLOCKS_WAITING = 4  # deliveries a jail may be behind before its reading pauses
+_BLOCKS_WAITING = 2  # deliveries a jail may be behind before its reading pauses
 _MOST_HELD = 64  # blocks of one delivery, of which all but the last hold little
 _LONGEST_WAIT = 60.0  # seconds; the wall clock may be stepped, or the store lose its file
 _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed

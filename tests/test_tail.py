@@ -400,14 +400,14 @@ def test_how_far_a_jail_is_that_is_catching_up_is_told_now_and_then(log, jail, c
         told.append(caplog.text.count("MiB left"))
 
     assert told[0] == 1 and told[10] == 1 and told[-1] == 1
-    assert f"[sshd] {log}: 5 % read, 19 MiB left" in caplog.text
+    assert f"[sshd] {log}: 10 % read, 18 MiB left" in caplog.text
     assert f"[sshd] {log}: read up to its end" in caplog.text
     assert "" == tail.state("sshd").progress
 
 
 def test_a_jail_that_is_slow_to_catch_up_is_told_of_again(log, jail, caplog):
     caplog.set_level("INFO")
-    log.write_bytes((b"x" * 1023 + b"\n") * 1024 * 20)
+    log.write_bytes((b"x" * 1023 + b"\n") * 1024 * 30)
     tail = follow(log, jail)
     tail.check(0)
     tail.read(0)
@@ -415,7 +415,7 @@ def test_a_jail_that_is_slow_to_catch_up_is_told_of_again(log, jail, caplog):
     assert 1 == caplog.text.count("MiB left")
     tail.read(10)
 
-    assert f"[sshd] {log}: 15 % read, 17 MiB left" in caplog.text
+    assert f"[sshd] {log}: 20 % read, 24 MiB left" in caplog.text
 
 
 # -- where it begins and ends --------------------------------------------------------------------

@@ -61,7 +61,8 @@ class Place:
         return LogBlock(path, data, Position(1, 2, offset), Position(1, 2, offset + len(data)))
 
     def see(self, *hosts, **where):
-        assert self.worker.offer(self.block(*hosts, **where))
+        block = self.block(*hosts, **where)
+        eventually(lambda: self.worker.offer(block))
 
     def close(self):
         self.worker.stop()
