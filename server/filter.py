@@ -7,6 +7,7 @@ Exact and in order.  Knows nothing of files being followed, of counting, or of h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -129,7 +130,7 @@ class Filter:
                 return _Screens(screen, quick, Aside(), mute)
         return _Screens(screen, screen)
 
-    @property
+    @cached_property
     def cut(self) -> Cut:
         """Where a date may have stood that was cut out."""
         if self.dates.takes_now or self.dates.stand_at_begin:

@@ -32,6 +32,8 @@ _MOST_OF_CLASS = 4  # characters of a class that are told apart: `[Ff]`
 _COMMON = re.compile(
     r"GET|POST|HEAD|HTTP(?:/1\.[01])?|\b(?:from|for|by|user|port|client|session)\b", re.I
 )
+# Groups in which no letter is sure: those of an address, which are large and stand in most regexes.
+_OPAQUE = frozenset({"ip4", "ip6", "dns"})
 _OF_WORD, _DIGIT = re.compile(r"\w"), re.compile(r"\d")
 # Letters that, where case does not matter, stand for a character beyond ASCII as well.
 _LOOK_ALIKES = frozenset("iksIKS")
@@ -108,7 +110,8 @@ def required(
     if len(known) > _MOST_KNOWN:
         _known_with.cache_clear()  # whoever uses it in another thread keeps it to the end
         known = _known_with(cut, bool(inside))
-    walk = _Walk(cut, inside, known)
+    opaque = {number for name, number in regex.groupindex.items() if name in _OPAQUE}
+    walk = _Walk(cut, inside, opaque, known)
     try:
         tree = tree_of(regex)
         known[tree, 0] = _ANYTHING  # so that it stays, and its parts where they are
@@ -140,9 +143,12 @@ def better(one: Need | None, other: Need | None) -> Need | None:
 class _Walk:
     """A walk through the parse tree of one regex."""
 
-    def __init__(self, cut: Cut, inside: Mapping[int, Need], known: _Known) -> None:
+    def __init__(
+        self, cut: Cut, inside: Mapping[int, Need], opaque: Collection[int], known: _Known
+    ) -> None:
         self._cut = cut
         self._inside = inside  # what else is required within some of the groups
+        self._opaque = opaque  # groups that are not looked into
         self._known = known  # of parts without such groups
         self._has_inside = False
         self._of: dict[str, Callable[[Any, int], _Part]] = {
@@ -201,11 +207,9 @@ class _Walk:
         part = self._known.get((id(value), flags))
         if part is None:
             had_inside, self._has_inside = self._has_inside, False
-            # Of branches there are large ones that many regexes have, such as that for an address.
-            same = (str(value) if op == "BRANCH" else id(value)), flags
-            part = self._known.get(same) or handler(value, flags)
+            part = handler(value, flags)
             if not self._has_inside:
-                self._known[id(value), flags] = self._known[same] = part
+                self._known[id(value), flags] = part
             self._has_inside |= had_inside
         return part
 
@@ -215,6 +219,8 @@ class _Walk:
 
     def _group(self, value: Any, flags: int) -> _Part:
         group, added, removed, inner = value
+        if group in self._opaque:
+            return _ANYTHING
         part = self.sequence(inner, (flags | added) & ~removed)
         if group in self._inside:
             self._has_inside = True
