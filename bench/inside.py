@@ -24,11 +24,10 @@ from server.draft import read_stream
 from server.filter import Filter
 from server.packing import Packer
 from server.records import LogBlock, Position
+from server.source import BLOCK
 
 if TYPE_CHECKING:
     from bench.lines import Subject
-
-_BLOCK = 1 << 20
 
 
 def a_filter(subject: Subject, surroundings: Surroundings) -> Filter:
@@ -45,7 +44,7 @@ def feed(filter: Filter, log: Path) -> int:
     """Give it all of `log`, block by block; how many failures it found."""
     at, found, rest, packer = Position(0, 0, 0), 0, b"", Packer()
     with log.open("rb") as file:
-        while data := file.read(_BLOCK):
+        while data := file.read(BLOCK):
             whole, end, rest = (rest + data).rpartition(b"\n")
             block = LogBlock(str(log), whole + end, at, at)
             found += len(filter.caught(block, time.time(), packer))

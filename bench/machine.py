@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def cpu_of(pid: int) -> float:
         with contextlib.suppress(OSError):  # it has ended since, and the next time counts as above
             used += sum(cpu_of(int(child)) for child in (task / "children").read_text().split())
     return used
+
+
+@contextlib.contextmanager
+def one_core(pid: int) -> Iterator[None]:
+    """Process `pid`, and what it starts meanwhile, has one core: the last of those it may use."""
+    allowed = os.sched_getaffinity(pid)
+    _confine(pid, {max(allowed)})
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it may have ended
+            _confine(pid, allowed)
+
+
+def _confine(pid: int, cores: set[int]) -> None:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def resident(pid: int) -> float:
