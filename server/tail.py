@@ -537,16 +537,16 @@ class Tail:
         piece = self._sharing.kept(place) if is_plain else None
         if piece is None:
             piece = self._piece(generation, at, cursors)
-        found = None
+        found, wanted = None, dict[str, Wanted | None]()
         # To make ready what finds lines takes a jail longer than to read a block: one alone does it.
         if piece.data and (len(self._members) > 1 or cursors[0].is_moved):
-            every = [member.inbox.wanted() for member in self._members.values()]
-            found = self._sharing.found(place, piece, every, self._clock())
+            wanted = {jail: member.inbox.wanted() for jail, member in self._members.items()}
+            found = self._sharing.found(place, piece, list(wanted.values()), self._clock())
         self._read_problem = ""
         for jail in jails:
             cursor = generation.cursors[jail]
             is_due = piece.length > 0 or cursor.must_tell or cursor.can_wait
-            is_refused = is_due and not self._hand(jail, generation, piece, found)
+            is_refused = is_due and not self._hand(jail, generation, piece, found, wanted.get(jail))
             if is_refused or piece.is_more:
                 behind.add(jail)
             else:
@@ -617,11 +617,18 @@ class Tail:
             )  # fmt: skip
 
     def _hand(
-        self, jail: str, generation: Generation, piece: Piece, found: Found | None = None
+        self,
+        jail: str,
+        generation: Generation,
+        piece: Piece,
+        found: Found | None = None,
+        wanted: Wanted | None = None,
     ) -> bool:
-        """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses."""
+        """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses.
+
+        Of what is `found` in it the jail gets what it has `wanted`, if that will do.
+        """
         cursor = generation.cursors[jail]
-        wanted = found and self._members[jail].inbox.wanted()
         read = found and wanted and self._read_for(jail, wanted, found)
         if wanted and read:
             lines, last = read
