@@ -23,9 +23,9 @@ writes nothing here.  With `AGAINST=DIR`, another implementation's programs in D
 _LINES = """\
 ## A line's cost
 
-A running server with one jail, held to one core, into whose log all lines are written at once: they are read,
-matched, dated, counted, `Found` is logged, and the state is stored.  What is given is the number of lines for each second of CPU
-that the server used, and how that compares with what else was measured in the same round:
+A running server with one jail, held to one core, into whose log all lines are written at once: they are
+read, matched, dated, counted, `Found` is logged, and the state is stored.  What is given is the number of lines
+for each second of CPU that the server used, and how that compares with what else was measured in the same round:
 
 - our filter alone: the same lines, block by block, without a server, a log of its own, or a store;
 - `re` loop: a plain loop in Python that counts failures of each host by one regex, without dates;
@@ -34,7 +34,8 @@ that the server used, and how that compares with what else was measured in the s
 The last line of a log always fails, and a case counts only if all failures, and no more, were found (by another
 implementation, up to a hundredth more).
 "1.1, earlier" is fail2ban 1.1.2 on another machine with two cores, Python 3.11; "in turn" is what was
-measured here beside ours.  Logs are made up from a seed, in the mixture that services write.
+measured here beside ours, and how many times that ours is: goals and "earlier" are those of another machine, this
+ratio is not.  Logs are made up from a seed, in the mixture that services write.
 """
 _MANNERS = """\
 ## Bans, start, rest

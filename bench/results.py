@@ -95,7 +95,11 @@ def row(figure: Figure) -> str:
     values = figure.values[OURS]
     spread = f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else ""
     goal = f"{number(figure.goal)}{'' if figure.is_reached else ' (missed)'}" if figure.goal else ""
-    others = ", ".join(f"{number(figure.of(who))} ({who})" for who in figure.others)
+    others = ", ".join(
+        f"{number(theirs)} ({who}; {number(figure.of(OURS) / theirs)} × that)"
+        for who in figure.others
+        if (theirs := figure.of(who))
+    )
     ratios = ", ".join(
         f"{number(figure.of(OURS) / figure.of(who))} × {who}" for who in figure.yardsticks
     )

@@ -184,8 +184,11 @@ class Trial:
         found: list[DateHit | None] = []
         find, (reach, heads, again) = dates.find, dates.known(now)
         for line in lines:
+            if has_nothing and is_nothing(line):
+                found.append(None)
+                continue
             hit = heads.get(line[:reach]) if reach else again(line)
-            if hit is None and not (has_nothing and is_nothing(line)):
+            if hit is None:
                 hit = find(line, now)
                 reach, heads, again = dates.known(now)
             found.append(hit)
