@@ -10,7 +10,7 @@ from html import escape
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 860, 250, 30, 58, 46
 _INK, _GRID, _BAR = "#24292f", "#d8dee4", "#4c78a8"
-_COLOURS = ("#e45756", "#f2a541", "#54a24b", "#9d755d", "#b279a2", "#72b7b2")
+_COLOURS = ("#e45756", "#f2a541", "#54a24b", "#9d755d", "#b279a2", "#72b7b2", "#7f7f7f", "#d67195")
 
 
 @dataclass(frozen=True, slots=True)
