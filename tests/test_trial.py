@@ -146,6 +146,18 @@ def test_odd_lines_give_what_each_line_gives(encoding, max_lines):
         is_alike(conf, b"".join(chance.choices(ODD, k=40)))
 
 
+def test_a_line_without_a_date_has_that_of_the_line_before():
+    conf = replace(conf_of("nginx-botsearch"), failregex=("^lost <HOST>$",), ignoreregex=())
+    date = '192.0.2.1 - - [29/Nov/2026:11:59:%d +0000] "GET / HTTP/1.1" 200 1\n'
+    lines = [date % 40, "lost 192.0.2.2\n", date % 50, f"# {date % 55}", "lost 192.0.2.3\n"]
+    data = "".join(lines).encode()
+
+    is_alike(conf, data)
+    assert [NOW - 20, NOW - 10] == [
+        one.verdict.when for one in by_itself(conf, data) if one.fate == MATCHED
+    ]
+
+
 KINDS = {"sshd": "auth", "nginx-botsearch": "access"}
 
 
