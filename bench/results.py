@@ -97,8 +97,9 @@ def row(figure: Figure) -> str:
     goal = f"{number(figure.goal)}{'' if figure.is_reached else ' (missed)'}" if figure.goal else ""
     others = ", ".join(
         f"{number(theirs)} ({who}; {number(figure.of(OURS) / theirs)} × that)"
-        for who in figure.others
         if (theirs := figure.of(who))
+        else f"0 ({who})"
+        for who in figure.others
     )
     ratios = ", ".join(
         f"{number(figure.of(OURS) / figure.of(who))} × {who}" for who in figure.yardsticks

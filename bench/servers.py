@@ -116,11 +116,15 @@ class Server:
                 wait_until(lambda: self.failures(jail) >= failures, 60 + count / 500)  # noqa: B023
             time.sleep(_A_MOMENT)
             used = self.cpu() - before
+        self.check_found(expected)
+        return used
+
+    def check_found(self, expected: Mapping[str, int]) -> None:
+        """Fail unless each jail has found what is expected of it."""
         for jail, failures in expected.items():
             found = self.failures(jail)
             if not failures <= found <= failures * (1 + self._surplus):
                 raise AssertionError(f"{jail} found {found} failures, there are {failures}")
-        return used
 
     def seconds_to_stop(self) -> float:
         """Tell it to stop; how long that takes."""

@@ -140,7 +140,7 @@ class Lines:
             deque(self.read(path, offset, data[:end], places, now, 0, known), 0)
         if self.dates.takes_now:
             return None
-        near = max(0, data.find(b"\n", len(data) - _NEAR) + 1) if len(data) > _NEAR else 0
+        near = data.find(b"\n", len(data) - _NEAR) + 1 if len(data) > _NEAR else 0
         last = self.last_date_in(data, near, len(data), now, known)
         if last is None and near:
             raise NoDateNear
