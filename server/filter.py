@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from common.options import JailConf
 from server.aside import Aside, Kept
 from server.dates import DateHit
-from server.lines import LONGEST_LINE, Lines, Way, encoding_of, lent, lines_of, not_ahead
+from server.lines import LONGEST_LINE, Lines, Way, encoding_of, lent, lines_of, not_ahead, without
 from server.literals import Cut, Need, better, forget_trees, required
 from server.packing import Failures, Packer
 from server.pattern import Pattern
@@ -305,9 +305,7 @@ class Filter:
         for path, offset, data in some:
             line = self._decode(data[:LONGEST_LINE])
             hit = None if self.dates.takes_now else self.dates.find(line, now)
-            text, cut, when = line, 0, now
-            if hit is not None:
-                text, cut = line[: hit.start] + line[hit.end :], hit.start
+            text, cut, when = without(line, hit), hit.start if hit else 0, now
             if hit is not None and hit.moment is not None:
                 when = not_ahead(hit.moment, now)
             elif not self.dates.takes_now:

@@ -172,7 +172,7 @@ class Lines:
         if self.dates.takes_now:
             return line, now, None
         hit = self.dates.find(line, now)
-        text = line if hit is None else line[: hit.start] + line[hit.end :]
+        text = without(line, hit)
         if hit is not None and hit.moment is not None:
             moment = self._last_dates[path] = not_ahead(hit.moment, now)
             return text, moment, hit
@@ -207,8 +207,7 @@ class Lines:
                 if hit is not None and hit.moment is not None:
                     when = not_ahead(hit.moment, now)
                     if known is not None:
-                        text = line[: hit.start] + line[hit.end :]
-                        known[start] = line, text, hit.start, when
+                        known[start] = line, without(line, hit), hit.start, when
                     return when
             end = start - 1
         return None
@@ -238,6 +237,11 @@ def _after_lines(data: bytes, count: int) -> tuple[int, int]:
         end = data.find(b"\n", end) + 1 or len(data)
         count -= 1
     return end, count
+
+
+def without(line: str, date: DateHit | None) -> str:
+    """What is left of `line` when its date is cut out."""
+    return line if date is None else line[: date.start] + line[date.end :]
 
 
 def lent(last: float | None, now: float) -> float:

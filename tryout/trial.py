@@ -16,7 +16,7 @@ from typing import NamedTuple
 from common.options import JailConf
 from server.dates import DateHit
 from server.filter import Filter, Verdict
-from server.lines import LONGEST_LINE, encoding_of, line_decoder, not_ahead
+from server.lines import LONGEST_LINE, encoding_of, line_decoder, not_ahead, without
 from server.records import Failure, LogBlock, Position
 from server.screen import Screen, is_plain
 from tryout.tally import Judged, Passed, is_nothing
@@ -100,7 +100,7 @@ class Trial:
             passed += block.part(done, index)
             done = index + 1
             line, date = block.lines[index], block.dates[index]
-            text, when = _without(line, date), self._moment(block, index, now)
+            text, when = without(line, date), self._moment(block, index, now)
             if puts and self.filter.matches(text, rules):
                 yield Put(line, when, date, rules)
                 continue
@@ -124,7 +124,7 @@ class Trial:
         for index, (line, date) in enumerate(zip(block.lines, block.dates, strict=True)):
             if is_nothing(line):
                 continue
-            text, when = _without(line, date), self._moment(block, index, now)
+            text, when = without(line, date), self._moment(block, index, now)
             rules = rules_of.get(index)
             if rules is None:
                 self.seen += 1
@@ -144,7 +144,7 @@ class Trial:
     def settled(self, put: Put) -> Judged:
         """The verdict on a line that was put off."""
         line, when, date, rules = put
-        return Judged(line, self.filter.verdict(line, _without(line, date), when, date, rules))
+        return Judged(line, self.filter.verdict(line, without(line, date), when, date, rules))
 
     def found(self, data: bytes, now: float) -> Iterator[tuple[str, Failure]]:
         """The failures of a block alone, each with the line that made it known."""
@@ -228,10 +228,6 @@ class Trial:
             except UnicodeDecodeError:
                 pass
         return [self._decode(line) for line in data.split(b"\n")]
-
-
-def _without(line: str, date: DateHit | None) -> str:
-    return line if date is None else line[: date.start] + line[date.end :]
 
 
 @lru_cache(4096)
