@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple
+
+from server.screen import LONG_BLOCK, quick_scan
 
 # So many of the last bytes are kept at least; a conversation is over long before.
 KEPT = 1 << 20
-# Of so many conversations, or twice as many, it is known that somebody has failed in them.
-MOST_OPEN = 4000
 # Kinds of ids that are told apart, `sshd[…]: ` and `sshd-session[…]: `; a log has few.
 MOST_KINDS = 8
 # So much is searched for of what stands before a number: that is enough, and quicker than more.
@@ -28,11 +28,17 @@ _MOST_BLOCKS = 16
 _SMALL = 1 << 16
 # Up to so many ids are looked for one by one, which is quick; more of them in one pass.
 _FEW = 4
+# Where there is no more than one id for so many bytes, hyperscan looks for them; to make it ready for one
+# takes as long as to find all ids in so much.
+_SPARSE = LONG_BLOCK // 2
 
 _NUMBER = re.compile(rb"([^\s\d]*)(\d+)(\D{0,2})")
+_CORE = re.compile(rb"\D\d+\D")
 
-# The kind of an id, and the number in it.
-Token = tuple[int, bytes]
+# The part of an id that its lines are found by: a number and what stands around it.
+Token = bytes
+
+_NONE_TOLD: Mapping[Token, int] = MappingProxyType({})
 
 
 class Kept(NamedTuple):
@@ -43,48 +49,61 @@ class Kept(NamedTuple):
     data: bytes
 
 
-class _Kind(NamedTuple):
-    """A kind of id: what stands before and behind its number."""
+class _Search:
+    """Finds a few ids in long blocks.
 
-    lead: bytes
-    tail: bytes
-    regex: re.Pattern[bytes]
+    Raises what hyperscan does.
+    """
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        # The number, and a character on both sides, is found in half the time of all that.
+        cores = [(token, found) for token in tokens if (found := _CORE.search(token))]
+        self._sought = [(token, found.end()) for token, found in cores]
+        self._scan = quick_scan([(((found[0], False),),) for _, found in cores])
+
+    def __call__(self, data: bytes, begin: int) -> Iterator[tuple[Token, int]]:
+        """Which of them stand where in `data`, from `begin` on."""
+        for end, index in self._scan(data, begin):
+            token, length = self._sought[index]
+            if (at := end - length) >= begin and data.startswith(token, at):
+                yield token, at
 
 
 @dataclass(slots=True)
 class _Block:
-    """Whole lines, where in which file each part of them begins, the ids in them."""
+    """Whole lines, and where in which file each part of them begins.
+
+    `open` are conversations in which somebody has failed, as far as they are named here.
+    """
 
     data: bytes
     parts: list[tuple[int, str, int]]  # where in the data, path, offset there
-    # Of each kind of id the numbers in it, in their order.
-    numbers: list[list[bytes]] = field(default_factory=list)
+    open: set[Token]
+    tokens: list[list[Token]] = field(default_factory=list)  # of each kind of id, in their order
+    search: _Search | None = None  # for those that are open
 
-    def learn(self, kinds: Sequence[_Kind]) -> None:
-        for kind in kinds[len(self.numbers) :]:
-            self.numbers.append(kind.regex.findall(self.data))
+    def learn(self, kinds: Sequence[re.Pattern[bytes]]) -> None:
+        for kind in kinds[len(self.tokens) :]:
+            self.tokens.append(kind.findall(self.data))
 
-    def lines_with(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[Kept]:
-        """The lines that hold an id of that kind with one of `numbers`."""
-        places = self._all_places if len(numbers) > _FEW else self._some_places
-        last = -1
-        for at in places(kind, numbers):
-            begin, end = self.data.rfind(b"\n", 0, at) + 1, self.data.find(b"\n", at)
-            if begin != last:
-                yield self._line(begin, len(self.data) if end < 0 else end)
-            last = begin
-
-    def _some_places(self, kind: _Kind, numbers: Iterable[bytes]) -> Iterator[int]:
-        for number in numbers:
-            id = kind.lead + number + kind.tail
-            at = self.data.find(id)
+    def places(
+        self, kind: re.Pattern[bytes], tokens: Collection[Token], begin: int
+    ) -> Iterator[tuple[Token, int]]:
+        """Which of `tokens`, all of that kind, stand where, from `begin` on."""
+        if len(tokens) > _FEW:
+            for found in kind.finditer(self.data, begin):
+                if found[0] in tokens:
+                    yield found[0], found.start()
+            return
+        for token in tokens:
+            at = self.data.find(token, begin)
             while at >= 0:
-                yield at
-                at = self.data.find(id, at + 1)
+                yield token, at
+                at = self.data.find(token, at + 1)
 
-    def _all_places(self, kind: _Kind, numbers: Collection[bytes]) -> Iterator[int]:
-        """The same, in one pass."""
-        return (found.start() for found in kind.regex.finditer(self.data) if found[1] in numbers)
+    def line_at(self, at: int) -> Kept:
+        end = self.data.find(b"\n", at)
+        return self._line(self.data.rfind(b"\n", 0, at) + 1, len(self.data) if end < 0 else end)
 
     def __iter__(self) -> Iterator[Kept]:
         begin = 0
@@ -103,33 +122,32 @@ class Aside:
     """The last blocks that one filter has seen, to be searched by the ids in them."""
 
     def __init__(self) -> None:
-        self._kinds: list[_Kind] = []
+        self._kinds: list[re.Pattern[bytes]] = []
         self._blocks: deque[_Block] = deque()
         self._size = 0
-        # Numbers of conversations in which somebody has failed, for each kind of id.
-        self._open: list[dict[bytes, None]] = []
+        self._open: set[Token] = set()  # in the blocks
+        self._opened: list[Token] = []  # to be open in the next one
+        self._has_search = True  # hyperscan works, for all that is known
 
     def token_of(self, id: bytes) -> Token | None:
         """By what the lines that hold `id` are found; None where its number does not tell them."""
-        for index, kind in enumerate(self._kinds):
-            match = kind.regex.search(id)
+        for kind in self._kinds:
+            match = kind.search(id)
             if match is not None:
-                return index, match[1]
+                return match[0]
         numbers = [each for each in _NUMBER.finditer(id) if each[1] and each[3]]
         if not numbers or len(self._kinds) >= MOST_KINDS:
             return None
         lead, number, tail = numbers[-1].groups()
         lead = lead[-_LONGEST_LEAD:]
-        regex = re.compile(rb"%s(\d+)%s" % (re.escape(lead), re.escape(tail)))
-        self._kinds.append(_Kind(lead, tail, regex))
-        self._open.append({})
-        return len(self._kinds) - 1, number
+        self._kinds.append(re.compile(rb"%s\d+%s" % (re.escape(lead), re.escape(tail))))
+        return b"%s%s%s" % (lead, number, tail)
 
     def open(self, id: bytes) -> bool:
         """Somebody has failed in the conversation `id`; False where its lines cannot be found."""
         token = self.token_of(id)
         if token is not None:
-            self._open[token[0]][token[1]] = None
+            self._opened.append(token)
         return token is not None
 
     def sort(
@@ -139,55 +157,92 @@ class Aside:
 
         Return the lines to be read: of it and of earlier ones those of conversations in which
         somebody now fails (`tokens`, one for each line that tells so), of it also those of
-        conversations where somebody has.  Those that tell so may be among them.
+        conversations where somebody has, as long as a block that names them is kept.  Those that
+        tell so may be among them.
         """
-        failing: list[list[bytes]] = [[] for _ in self._kinds]
-        for token in tokens:
-            if token is not None:
-                failing[token[0]].append(token[1])
+        told = Counter(token for token in tokens if token is not None)
+        fresh = _Block(data, [(0, path, start)], {*told, *self._opened})
+        self._opened.clear()
+        new = fresh.open - self._open
+        earlier: list[Kept] = []
         called: list[Kept] = []
-        fresh = _Block(data, [(0, path, start)])
-        if data and (any(self._open) or any(failing)):
-            fresh.learn(self._kinds)
-        for index, (kind, numbers, open) in enumerate(
-            zip(self._kinds, failing, self._open, strict=True)
-        ):
-            if new := set(numbers).difference(open):
-                for block in self._blocks:
-                    block.learn(self._kinds)
-                    if wanted := new.intersection(block.numbers[index]):
-                        called += block.lines_with(kind, wanted)
-                open.update(dict.fromkeys(new))
-            if data and open:
-                known = Counter(numbers)
-                there = Counter(filter(open.__contains__, fresh.numbers[index]))
-                wanted = {one for one in there if there[one] > known[one]}
-                called += fresh.lines_with(kind, wanted)
-            if len(open) > 2 * MOST_OPEN:
-                self._open[index] = dict.fromkeys(islice(open, len(open) - MOST_OPEN, None))
-        if data:
+        for token, line in self._lines(fresh, 0, self._open, self._blocks, told):
+            called.append(line)
+            fresh.open.add(token)  # so that it is not taken for unread later on
+        if new:
+            begin = self._begin()
+            for block in self._blocks:
+                earlier += (line for _, line in self._lines(block, begin, new, [fresh]))
+                begin = 0
+            called += (line for _, line in self._lines(fresh, 0, new, [fresh], told))
+        if data or fresh.open:
             self._keep(fresh)
-        return list(dict.fromkeys(called))  # a line may hold ids of two kinds
+        return list(dict.fromkeys(earlier + called))  # a line may hold ids of two kinds
 
     def take_all(self) -> list[Kept]:
         """All lines that are kept and were not read, in their order; none is kept any longer."""
         kept = [line for block in self._blocks for line in block if not self._is_read(line.data)]
         self._blocks.clear()
+        self._open.clear()
         self._size = 0
         return kept
 
     def _is_read(self, line: bytes) -> bool:
-        return any(
-            number in open
-            for kind, open in zip(self._kinds, self._open, strict=True)
-            for number in kind.regex.findall(line)
-        )
+        return any(token in self._open for kind in self._kinds for token in kind.findall(line))
+
+    def _begin(self) -> int:
+        """Where in the first of the blocks those lines begin that are to be searched."""
+        data = self._blocks[0].data if self._blocks else b""
+        return data.rfind(b"\n", 0, max(0, self._size - KEPT)) + 1
+
+    def _lines(
+        self,
+        block: _Block,
+        begin: int,
+        tokens: Collection[Token],
+        named: Iterable[_Block],
+        told: Mapping[Token, int] = _NONE_TOLD,
+    ) -> Iterator[tuple[Token, Kept]]:
+        """The lines of `block`, from `begin` on, with one of `tokens`, which are all open in `named`.
+
+        Where a token stands in those lines alone that have `told` of it, they may be left out.
+        """
+        if not tokens or not block.data:
+            return
+        if not block.tokens and len(tokens) * _SPARSE <= len(block.data) - begin:
+            searches = [self._search_of(each) for each in named if each.open]
+            if None not in searches:
+                for search in searches:
+                    assert search is not None
+                    for token, at in search(block.data, begin):
+                        if token in tokens:
+                            yield token, block.line_at(at)
+                return
+        block.learn(self._kinds)
+        for kind, there in zip(self._kinds, block.tokens, strict=True):
+            counts = Counter(filter(tokens.__contains__, there))
+            wanted = {token for token, count in counts.items() if count > told.get(token, 0)}
+            for token, at in block.places(kind, wanted, begin):
+                yield token, block.line_at(at)
+
+    def _search_of(self, block: _Block) -> _Search | None:
+        """What finds that which is open in `block`; None where there is no hyperscan."""
+        if block.search is None and self._has_search:
+            try:
+                block.search = _Search(block.open)
+            except Exception:  # see `screen`
+                self._has_search = False
+        return block.search
 
     def _keep(self, fresh: _Block) -> None:
         self._blocks.append(fresh)
         self._size += len(fresh.data)
+        self._open |= fresh.open
+        first = self._blocks[0]
         while self._size - len(self._blocks[0].data) >= KEPT:
             self._size -= len(self._blocks.popleft().data)
+        if self._blocks[0] is not first:
+            self._open = set().union(*(block.open for block in self._blocks))
         if len(self._blocks) > _MOST_BLOCKS:
             self._join_small_ones()
 
@@ -198,8 +253,8 @@ class Aside:
                 joined.append(block)
                 continue
             last = joined.pop()
-            data = last.data if last.data.endswith(b"\n") else last.data + b"\n"
+            data = last.data if last.data.endswith(b"\n") or not last.data else last.data + b"\n"
             self._size += len(data) - len(last.data)
             parts = [(at + len(data), path, start) for at, path, start in block.parts]
-            joined.append(_Block(data + block.data, last.parts + parts))
+            joined.append(_Block(data + block.data, last.parts + parts, last.open | block.open))
         self._blocks = joined

@@ -6,11 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.options import JailConf
-from server.aside import KEPT, MOST_KINDS, MOST_OPEN, Aside
+from server.aside import _SPARSE, KEPT, MOST_KINDS, Aside
 from server.filter import Filter
 from server.lines import LESSONS
 from server.quick import _FEW
@@ -99,14 +100,35 @@ def test_old_lines_are_forgotten_and_memory_stays_bounded():
     ]
 
 
-def test_conversations_that_failed_are_forgotten_after_many_others():
-    aside = Aside()
-    sorted_in(aside, b"", b"web sshd[1]: ")
-    for number in range(2, 2 * MOST_OPEN + 2):
-        sorted_in(aside, b"", b"web sshd[%d]: " % number)
+def test_conversations_that_failed_are_forgotten_with_the_last_lines_that_name_them():
+    aside, filler = Aside(), b"x" * 1000 + b"\n"
+    lines = [b"web sshd[%d]: hello\n" % number for number in range(3)]
+    sorted_in(aside, b"".join(lines), lines[0])
+    aside.open(lines[1])
+    start = 100
+    for _ in range(KEPT // len(filler)):
+        sorted_in(aside, filler, start=start)
+        start += len(filler)
+    assert 1 == len(sorted_in(aside, lines[0], start=start))
+    for _ in range(100):
+        sorted_in(aside, filler, start=start)
+        start += len(filler)
 
-    assert [] == sorted_in(aside, b"web sshd[1]: x\n")
-    assert 1 == len(sorted_in(aside, b"web sshd[%d]: x\n" % (2 * MOST_OPEN)))
+    assert 1 == len(sorted_in(aside, lines[0], start=start + 100))
+    assert [] == sorted_in(aside, lines[1], start=start + 200)
+
+
+def test_of_the_first_block_no_more_is_searched_than_is_kept():
+    aside, id = Aside(), b"web sshd[1]: "
+    filler = b"x" * 999 + b"\n"
+    block = id + b"a\n" + filler + id + b"b\n" + filler * (KEPT // 1000)
+
+    for sparse in (2 * KEPT, 0):
+        with patch("server.aside._SPARSE", sparse):
+            sorted_in(aside, block)
+            found = sorted_in(aside, b"", id)
+            aside.take_all()
+        assert [id + b"b"] == [line.data for line in found]
 
 
 IDS = st.sampled_from(
@@ -114,9 +136,19 @@ IDS = st.sampled_from(
 )
 
 
+# So that ids are picked out of all that there are, or searched for.
+WAYS = pytest.mark.parametrize("sparse", [_SPARSE, 0], ids=["all", "some"])
+
+
+@WAYS
 @given(st.lists(st.tuples(st.lists(IDS, max_size=5), st.lists(IDS, max_size=2)), max_size=12))
-def test_nothing_is_missed_that_bears_the_id_of_a_failure(blocks):
+def test_nothing_is_missed_that_bears_the_id_of_a_failure(sparse, blocks):
     """Each line that holds an id that fails, before or after, is read, if only once."""
+    with patch("server.aside._SPARSE", sparse):
+        look_for_failures(blocks)
+
+
+def look_for_failures(blocks):
     aside, lines, failed, read, start = Aside(), [], set(), [], 0
     for helpers, ids in blocks:
         data = b"".join(id + b"hello\n" for id in helpers)
@@ -128,7 +160,9 @@ def test_nothing_is_missed_that_bears_the_id_of_a_failure(blocks):
 
     wanted = {line for line in lines if any(id in line[1] for id in failed)}
     assert wanted <= set(read)
-    assert {line for line in read if line[1].endswith(b"hello")} <= set(lines)
+    helpers = [line for line in read if line[1].endswith(b"hello")]
+    assert set(helpers) <= set(lines)
+    assert len(helpers) == len(set(helpers))
 
 
 # -- in a filter
@@ -175,9 +209,10 @@ TWO_IDS = ["web d[1]: user carol tries", "[12] Nov 18 11:06:10 web d[1]: hello f
 @example([[*TWO_IDS, "[12] Nov 18 11:06:10 d: user carol tries"], ["[12] web d[1]: refused"]])
 def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
     found = []
-    # In the third way, what is done for many lines only is done from the second one on.
-    for has_screen, few in ((True, _FEW), (False, _FEW), (True, 1)):
-        with patch("server.quick._FEW", few):
+    # In the third way, what is done for many lines only is done from the second one on, and ids are
+    # looked for as in long blocks.
+    for has_screen, few, sparse in ((True, _FEW, _SPARSE), (False, _FEW, _SPARSE), (True, 1, 0)):
+        with patch("server.quick._FEW", few), patch("server.aside._SPARSE", sparse):
             filter, start = Filter(CONF, has_screen=has_screen), 0
         own = []
         for lines in [["x"] * LESSONS, *blocks]:
