@@ -166,7 +166,8 @@ class Aside:
         new = fresh.open - self._open
         earlier: list[Kept] = []
         called: list[Kept] = []
-        for token, line in self._lines(fresh, 0, self._open, self._blocks, told):
+        blocks = (*self._blocks, fresh)
+        for token, line in self._lines(fresh, 0, self._open | fresh.open, blocks, told):
             called.append(line)
             fresh.open.add(token)  # so that it is not taken for unread later on
         if new:
@@ -174,7 +175,6 @@ class Aside:
             for block in self._blocks:
                 earlier += (line for _, line in self._lines(block, begin, new, [fresh]))
                 begin = 0
-            called += (line for _, line in self._lines(fresh, 0, new, [fresh], told))
         if data or fresh.open:
             self._keep(fresh)
         return list(dict.fromkeys(earlier + called))  # a line may hold ids of two kinds
@@ -210,13 +210,13 @@ class Aside:
         if not tokens or not block.data:
             return
         if not block.tokens and len(tokens) * _SPARSE <= len(block.data) - begin:
-            searches = [self._search_of(each) for each in named if each.open]
-            if None not in searches:
-                for search in searches:
-                    assert search is not None
-                    for token, at in search(block.data, begin):
-                        if token in tokens:
-                            yield token, block.line_at(at)
+            for each in named:
+                # Not made ready before what was open earlier is found here, which is open in `block` then.
+                search = self._search_of(each) if each.open else None
+                for token, at in search(block.data, begin) if search else ():
+                    if token in tokens:
+                        yield token, block.line_at(at)
+            if self._has_search:
                 return
         block.learn(self._kinds)
         for kind, there in zip(self._kinds, block.tokens, strict=True):

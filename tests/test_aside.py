@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -163,6 +164,14 @@ def look_for_failures(blocks):
     helpers = [line for line in read if line[1].endswith(b"hello")]
     assert set(helpers) <= set(lines)
     assert len(helpers) == len(set(helpers))
+
+
+def test_without_hyperscan_ids_are_found_as_well(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    monkeypatch.setattr("server.aside._SPARSE", 0)
+    first, second = b"web sshd[1]: ", b"web sshd[2]: "
+
+    look_for_failures([([first, second], []), ([second], [first]), ([first], [second])])
 
 
 # -- in a filter
