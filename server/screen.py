@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial, reduce
@@ -44,6 +44,8 @@ Pairs = Counter[tuple[int, int]]
 _ESCAPES = [b"\\x%02x" % byte for byte in range(256)]
 _NO_PAIRS: Pairs = Counter()
 
+_troubles: deque[str] = deque(maxlen=1)
+
 # Encodings in which each ASCII character, and nothing else, is its byte.
 _PLAIN_ENCODINGS = re.compile(r"ascii|utf-8|iso8859-\d+|cp125\d|koi8-[rtu]")
 
@@ -51,6 +53,11 @@ _PLAIN_ENCODINGS = re.compile(r"ascii|utf-8|iso8859-\d+|cp125\d|koi8-[rtu]")
 def is_plain(encoding: str) -> bool:
     """Whether ASCII text in a log of this encoding can be found among its bytes."""
     return _PLAIN_ENCODINGS.fullmatch(codecs.lookup(encoding).name) is not None
+
+
+def trouble() -> str:
+    """Why hyperscan could not be used where it would have been, the last time."""
+    return _troubles[-1] if _troubles else ""
 
 
 class JointScreen:
@@ -171,11 +178,13 @@ class _Search:
             and self._quick is None
             and (size >= LONG_BLOCK or self._searched > _MUCH)
         ):
-            # It may not be there, or not work on this machine: a processor too old, say.
-            with suppress(Exception):
-                pairs = Counter(pairwise(data[start : start + _SAMPLE]))
+            pairs = Counter(pairwise(data[start : start + _SAMPLE]))
+            try:
                 self._quick = _Finder(self._masks, partial(quick_scan, pairs=pairs))
-            self._is_quick = self._quick is not None
+            except Exception as error:
+                # It may not be there, or not work on this machine: a processor too old, say.
+                self._is_quick = False
+                _troubles.append(str(error) or type(error).__name__)
         if self._quick is not None:
             return self._quick(data, start)
         if self._plain is None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from typing import Any, TypeVar
 from common.errors import CommandError
 from common.logs import say
 from common.options import ActionConf, JailConf
-from server import seek
+from server import screen, seek
 from server.action import from_history, render
 from server.actor import Actor
 from server.announce import passages_of
@@ -61,7 +62,6 @@ from server.records import (
     older_of,
 )
 from server.resolver import Resolver, name_of
-from server.screen import is_plain
 from server.source import Border
 from server.steps import Clocks
 from server.store import Store
@@ -326,6 +326,8 @@ class Worker:
                 for block in some:
                     self._try(self._on_block, block)
         self._save(is_patient=True)
+        if trouble := screen.trouble():
+            _tell_of_slow_search(trouble)
 
     def _try(self, do: Callable[..., None], *what: Any) -> None:
         try:
@@ -683,7 +685,7 @@ def of_filter(conf: JailConf) -> tuple[Any, ...]:
 def border_of(conf: JailConf, clock: Callable[[], float]) -> Border | None:
     """What says from where on `conf` needs to read a log; None where only reading tells."""
     # Of a log in UTF-16 or UTF-32 the beginning tells how to read the rest.
-    if not is_plain(encoding_of(conf.log_encoding)):
+    if not screen.is_plain(encoding_of(conf.log_encoding)):
         return None
     if DateDetector(conf.date_pattern, conf.log_time_zone).takes_now:
         return None
@@ -735,3 +737,9 @@ def _values_of(failure: Failure) -> Mapping[str, str]:
         "time": f"{failure.when:.0f}",
         "matches": "\n".join(failure.lines),
     }
+
+
+@cache
+def _tell_of_slow_search(why: str) -> None:
+    """Said once, whoever finds out."""
+    log.info("Big logs are read several times slower than could be: no hyperscan (%s)", why)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+import logging
+import sys
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from itertools import accumulate
 
@@ -13,7 +16,7 @@ from server.reader import LogReader
 from server.records import Ban, Excerpt, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
 from server.store import Store
-from server.worker import _MOST_HELD, Worker, World, border_of
+from server.worker import _MOST_HELD, Worker, World, _tell_of_slow_search, border_of
 from tests.support import BOB, EVE, at_home_in, eventually
 
 WALL = ActionConf("wall", {"actionban": "ban <ip>", "actionunban": "unban <ip>"})
@@ -342,6 +345,25 @@ def test_what_one_block_does_to_the_filter_costs_no_other_block(place):
 
     assert (1, [BOB]) == ssh.figures()
     assert "TypeError" in ssh.worker.problem
+
+
+def test_a_server_without_hyperscan_says_once_that_it_is_slower(place, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    monkeypatch.setattr("server.screen._troubles", deque(maxlen=1))
+    caplog.set_level(logging.INFO)
+    ssh = place()
+    _tell_of_slow_search.cache_clear()
+
+    ssh.see(EVE)
+    ssh.figures()
+    assert "hyperscan" not in caplog.text
+    for offset in (10**6, 2 * 10**6):
+        ssh.see(*[EVE] * 4000, offset=offset)
+    ssh.see(EVE, path="/other")
+    ssh.figures()
+
+    (told,) = (line for line in caplog.text.splitlines() if "hyperscan" in line)
+    assert "import of hyperscan halted" in told
 
 
 @pytest.mark.parametrize("step", [-1e8, -3600, 3600, 1e9])
