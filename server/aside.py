@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -79,12 +79,13 @@ class _Block:
     data: bytes
     parts: list[tuple[int, str, int]]  # where in the data, path, offset there
     open: set[Token]
-    tokens: list[list[Token]] = field(default_factory=list)  # of each kind of id, in their order
+    # Of each kind of id those that stand there, and how often each does.
+    tokens: list[Counter[Token]] = field(default_factory=list)
     search: _Search | None = None  # for those that are open
 
     def learn(self, kinds: Sequence[re.Pattern[bytes]]) -> None:
         for kind in kinds[len(self.tokens) :]:
-            self.tokens.append(kind.findall(self.data))
+            self.tokens.append(Counter(kind.findall(self.data)))
 
     def places(
         self, kind: re.Pattern[bytes], tokens: Collection[Token], begin: int
@@ -199,7 +200,7 @@ class Aside:
         self,
         block: _Block,
         begin: int,
-        tokens: Collection[Token],
+        tokens: Set[Token],
         named: Iterable[_Block],
         told: Mapping[Token, int] = _NONE_TOLD,
     ) -> Iterator[tuple[Token, Kept]]:
@@ -220,8 +221,7 @@ class Aside:
                 return
         block.learn(self._kinds)
         for kind, there in zip(self._kinds, block.tokens, strict=True):
-            counts = Counter(filter(tokens.__contains__, there))
-            wanted = {token for token, count in counts.items() if count > told.get(token, 0)}
+            wanted = {one for one in tokens & there.keys() if there[one] > told.get(one, 0)}
             for token, at in block.places(kind, wanted, begin):
                 yield token, block.line_at(at)
 
