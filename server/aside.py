@@ -102,9 +102,11 @@ class _Block:
                 yield token, at
                 at = self.data.find(token, at + 1)
 
-    def line_at(self, at: int) -> Kept:
+    def line_at(self, at: int) -> tuple[Kept, int]:
+        """The line in which that place is, and where it ends."""
         end = self.data.find(b"\n", at)
-        return self._line(self.data.rfind(b"\n", 0, at) + 1, len(self.data) if end < 0 else end)
+        end = len(self.data) if end < 0 else end
+        return self._line(self.data.rfind(b"\n", 0, at) + 1, end), end
 
     def __iter__(self) -> Iterator[Kept]:
         begin = 0
@@ -210,20 +212,34 @@ class Aside:
         """
         if not tokens or not block.data:
             return
+        end, line = -1, Kept("", 0, b"")
+        for token, at in self._places(block, begin, tokens, named, told):
+            if not end - len(line.data) <= at < end:  # a line may be full of an id
+                line, end = block.line_at(at)
+            yield token, line
+
+    def _places(
+        self,
+        block: _Block,
+        begin: int,
+        tokens: Set[Token],
+        named: Iterable[_Block],
+        told: Mapping[Token, int],
+    ) -> Iterator[tuple[Token, int]]:
+        """Which token stands where."""
         if not block.tokens and len(tokens) * _SPARSE <= len(block.data) - begin:
             for each in named:
                 # Not made ready before what was open earlier is found here, which is open in `block` then.
                 search = self._search_of(each) if each.open else None
                 for token, at in search(block.data, begin) if search else ():
                     if token in tokens:
-                        yield token, block.line_at(at)
+                        yield token, at
             if self._has_search:
                 return
         block.learn(self._kinds)
         for kind, there in zip(self._kinds, block.tokens, strict=True):
             wanted = {one for one in tokens & there.keys() if there[one] > told.get(one, 0)}
-            for token, at in block.places(kind, wanted, begin):
-                yield token, block.line_at(at)
+            yield from block.places(kind, wanted, begin)
 
     def _search_of(self, block: _Block) -> _Search | None:
         """What finds that which is open in `block`; None where there is no hyperscan."""

@@ -368,19 +368,18 @@ def quick_scan(expressions: Sequence[Expression], pairs: Pairs = _NO_PAIRS) -> S
     import hyperscan
 
     patterns: list[bytes] = []
-    numbers: list[int] = []  # of each pattern that of its expression, and what must stand behind it
-    rests: list[bytes] = []
+    meanings: list[
+        tuple[int, bytes]
+    ] = []  # which expression, and what must stand behind what is found
     for number, expression in enumerate(expressions):
         if len(expression) > 1:
             patterns.append(_regex(expression))
-            numbers.append(number)
-            rests.append(b"")
+            meanings.append((number, b""))
             continue
         for text, is_caseless in expression[0]:
             end = len(text) if is_caseless or not pairs else _rare_end(text, pairs)
             patterns.append(_regex((((text[:end], is_caseless),),)))
-            numbers.append(number)
-            rests.append(text[end:])
+            meanings.append((number, text[end:]))
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
         expressions=patterns,
@@ -400,9 +399,9 @@ def quick_scan(expressions: Sequence[Expression], pairs: Pairs = _NO_PAIRS) -> S
         database.scan(part, match_event_handler=on_hit)
         hits.sort()  # as a rule they are
         return [
-            (start + end, numbers[pattern])
+            (start + end, meanings[pattern][0])
             for end, pattern in hits
-            if not (rest := rests[pattern]) or data.startswith(rest, start + end)
+            if not (rest := meanings[pattern][1]) or data.startswith(rest, start + end)
         ]
 
     return scan

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -132,13 +133,29 @@ def test_of_the_first_block_no_more_is_searched_than_is_kept():
         assert [id + b"b"] == [line.data for line in found]
 
 
+# So that ids are picked out of all that there are, or searched for.
+WAYS = pytest.mark.parametrize("sparse", [_SPARSE, 0], ids=["all", "some"])
+
+
+@WAYS
+def test_a_line_full_of_an_id_is_kept_once(sparse):
+    """An attacker writes it."""
+    aside, id = Aside(), b"web sshd[1]: "
+    line = id * 4000
+
+    with patch("server.aside._SPARSE", sparse):
+        tracemalloc.start()
+        (found,) = sorted_in(aside, line + b"\n", id, id)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert line == found.data
+    assert most < 100 * len(line)
+
+
 IDS = st.sampled_from(
     [b"web sshd[1]: ", b"web sshd[11]: ", b"db sshd-session[1]: ", b"11sshd[1]: "]
 )
-
-
-# So that ids are picked out of all that there are, or searched for.
-WAYS = pytest.mark.parametrize("sparse", [_SPARSE, 0], ids=["all", "some"])
 
 
 @WAYS
