@@ -12,7 +12,7 @@ import functools
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
@@ -163,6 +163,18 @@ class DateDetector:
         if match is None:
             return self._look(line, now)
         return self._remember(self._accustomed, match, now)
+
+    def find_all(self, lines: Iterable[str], now: float) -> list[DateHit | None]:
+        """The date in each of `lines`, at half the cost where many have the same."""
+        hits: list[DateHit | None] = []
+        find, (reach, heads, again) = self.find, self.known(now)
+        for line in lines:
+            hit = heads.get(line[:reach]) if reach else again(line)
+            if hit is None:
+                hit = find(line, now)
+                reach, heads, again = self.known(now)
+            hits.append(hit)
+        return hits
 
     def _look(self, line: str, now: float) -> DateHit | None:
         """The date in `line`: first at its beginning, then where the last one stood, then anywhere."""

@@ -11,6 +11,7 @@ import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import filterfalse
 from typing import NamedTuple
 
 from common.options import JailConf
@@ -181,17 +182,10 @@ class Trial:
         dates = self.filter.dates
         if dates.takes_now:
             return _Block(lines, [None] * len(lines), has_nothing)
-        found: list[DateHit | None] = []
-        find, (reach, heads, again) = dates.find, dates.known(now)
-        for line in lines:
-            if has_nothing and is_nothing(line):
-                found.append(None)
-                continue
-            hit = heads.get(line[:reach]) if reach else again(line)
-            if hit is None:
-                hit = find(line, now)
-                reach, heads, again = dates.known(now)
-            found.append(hit)
+        if not has_nothing:
+            return _Block(lines, dates.find_all(lines, now), has_nothing)
+        hits = iter(dates.find_all(filterfalse(is_nothing, lines), now))
+        found = [None if is_nothing(line) else next(hits) for line in lines]
         return _Block(lines, found, has_nothing)
 
     def _places(
