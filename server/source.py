@@ -2,7 +2,7 @@
 """One opened log file: read from any offset, recognised again, found beside its old name.
 
 Every read names its offset, so that any number of readers share a descriptor and no state.  With
-it the records of who has read how far.  What to make of them is `tail`'s affair.
+it who takes what is read, and who may.  What to make of them is `tail`'s affair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import stat
 # hashlib would load all of OpenSSL for it: 3.5 MB.
 from _blake2 import blake2b
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -35,7 +35,6 @@ FAR = 16 << 20  # who has more than this to read is catching up
 LONG = 1 << 16  # of a line that is longer only so much is looked at
 HEAD = 1024  # what of the first line tells one file from another
 _REMEMBERED = 256  # files with two names of which the place is kept between two owners
-LITTLE = 32  # lines of a block that a jail need not be woken for while it catches up
 MARK = 128  # bytes before a cursor that must still stand there at the next read
 
 _BLANK = b"blank"  # begins what stands in a position for the first line where there is none
@@ -332,71 +331,6 @@ class Claims:
         self._owners = {key: owner for key, owner in self._owners.items() if key[0] != jail}
         self._wanted = {key for key in self._wanted if key[0] != jail}
         self._left = {key: left for key, left in self._left.items() if key[0] != jail}
-
-
-@dataclass(slots=True)
-class Cursor:
-    """Where a jail stands in one file; `mark` are the bytes before it.
-
-    `seen` is the size at which there was no whole line left, `is_moved` whether the jail was told
-    of a place here, `must_tell` that it is to be told even before there is a line.  Of a line longer
-    than a block `searched` bytes are known to hold no end, the first `blank` of them being NULs.
-    So many bytes before it as `reminder` are to be handed out as known.  `told` is when it was told
-    how far the jail is that is catching up here, None where it is not.  The last `passed` bytes had
-    nothing for the jail, so that it was not told of them yet, but will be at `tell_by`; `last` is the
-    last date in them.  What it got last `can_wait`, so it must be told of the end.
-    """
-
-    offset: int = 0
-    mark: bytes = b""
-    searched: int = 0
-    blank: int = 0
-    reminder: int = 0
-    told: float | None = None
-    seen: int = -1
-    is_moved: bool = False
-    must_tell: bool = False
-    passed: int = 0
-    tell_by: float = 0.0
-    last: float | None = None
-    can_wait: bool = False
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether it stands in the midst of a line, the rest of which is no line of its own."""
-        return bool(self.mark) and not self.mark.endswith(b"\n")
-
-    def search_anew(self) -> None:
-        self.searched = self.blank = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What is to be handed out at one place: `data`, with which a cursor moves on by `length`.
-
-    It is less than that of a line that is cut.  `mark` stands before the place then; `is_more` tells
-    that there is more to read at once.
-    """
-
-    mark: bytes
-    data: bytes = b""
-    length: int = 0
-    is_more: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Generation:
-    """One file that stands, or stood, at the path.
-
-    All lines that are too long were told of as far as `told`.
-    """
-
-    source: Source
-    since: float
-    quiet_since: float
-    is_copy: bool = False
-    told: int = -1
-    cursors: dict[str, Cursor] = field(default_factory=dict)
 
 
 def is_compressed(path: str) -> bool:

@@ -13,26 +13,22 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from server.records import Excerpt, LogBlock, Position
-from server.sharing import KEPT, Found, Sharing, Wanted
+from server.delivery import Delivery
+from server.generations import Cursor, Generation, Generations, Member, Piece
+from server.records import LogBlock, Position
+from server.sharing import KEPT, Sharing, Wanted
 from server.source import (
     BLOCK,
     FAR,
-    LITTLE,
     LONG,
     MARK,
     Claims,
-    Cursor,
     FileState,
-    Generation,
     Inbox,
     NotALog,
     Overwritten,
-    Piece,
     Source,
     last_before,
     long_lines,
@@ -40,7 +36,6 @@ from server.source import (
     open_copy,
     open_renamed,
     open_rotated_since,
-    position_in_blank,
     progress,
     whole_lines,
 )
@@ -51,26 +46,9 @@ GRACE = 300.0  # how long an older file stays quiet before it is let go
 ABANDONED = 3600.0  # the same where no newer file has come
 _ALERT = 60.0  # how long an older file is looked at often; after that as any other
 TELLING = 10.0  # seconds between two words of how far a jail is that is catching up
-_TOLD_WITHIN = 5.0  # seconds after which a jail is told of what had no line for it
 _APART = KEPT * BLOCK  # bytes that who is ahead waits for those who can read on at once
 OLDER = 8  # older files held open for one path
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # between tries where a file cannot be read
-
-
-@dataclass(slots=True)
-class Member:
-    """A jail that follows the path, and what is known of where it shall begin.
-
-    `resume` and `older` are where an earlier run was, in the last file and in the one before it;
-    of so many bytes before them as `reminder` the jail has to be reminded.
-    """
-
-    inbox: Inbox
-    resume: Position | None
-    is_tail: bool
-    is_globbed: bool
-    older: Position | None = None
-    reminder: int = 0
 
 
 class Tail:
@@ -99,11 +77,10 @@ class Tail:
         self._claims = claims or Claims()
         self._originals = originals
         self._members: dict[str, Member] = {}
-        self._older: list[Generation] = []
-        self._current: Generation | None = None
+        self._files = Generations()
+        self._delivery = Delivery(path, self._files, self._members)
         self._pause = _FIRST_PAUSE
         self._sharing = Sharing[Piece](path)
-        self._now = 0.0  # of this reading
 
     # -- who follows -----------------------------------------------------------------------------
 
@@ -126,13 +103,13 @@ class Tail:
     def remove(self, jail: str) -> None:
         if jail not in self._members:
             return
-        for generation in self._generations:
-            self._hand_held(jail, generation)
+        for generation in self._files:
+            self._delivery.hand_held(jail, generation)
         del self._members[jail]
-        for generation in self._generations:
+        for generation in self._files:
             self._withdraw(jail, generation)
         if not self._members:
-            for generation in self._generations:
+            for generation in self._files:
                 self._close(generation)
 
     @property
@@ -140,13 +117,13 @@ class Tail:
         return set(self._members)
 
     def state(self, jail: str) -> FileState:
-        held = [one for one in self._generations if jail in one.cursors]
+        held = [one for one in self._files if jail in one.cursors]
         position = self._members[jail].resume
         if held:
             position = held[-1].source.position(held[-1].cursors[jail].offset)
-        size = self._current.source.size if self._current else 0
+        size = self._files.current.source.size if self._files.current else 0
         total = sum(one.source.size for one in held)
-        if self._current and self._current not in held:
+        if self._files.current and self._files.current not in held:
             total += size
         return FileState(
             self.path,
@@ -162,19 +139,19 @@ class Tail:
     @property
     def is_over(self) -> bool:
         """Whether there is no file, and nothing left of one."""
-        return self.is_missing and not self._generations
+        return self.is_missing and not self._files
 
     @property
     def has_older(self) -> bool:
-        return bool(self._older)
+        return bool(self._files.older)
 
     def patience(self, now: float) -> float | None:
         """After how many seconds to `check` again, even if nothing is heard of; None: no hurry."""
         if self.problem:
             return self._pause
         is_full = any(member.inbox.is_full for member in self._members.values())
-        is_busy = any(one.is_copy or now - one.quiet_since < _ALERT for one in self._older)
-        cursors = [cursor for one in self._generations for cursor in one.cursors.values()]
+        is_busy = any(one.is_copy or now - one.quiet_since < _ALERT for one in self._files.older)
+        cursors = [cursor for one in self._files for cursor in one.cursors.values()]
         soonest = min((cursor.tell_by for cursor in cursors if cursor.passed), default=math.inf)
         if is_full or is_busy:
             soonest = min(soonest, now + _FIRST_PAUSE)
@@ -189,10 +166,10 @@ class Tail:
             self._look(now)
         except (OSError, ValueError) as error:  # ValueError: a path that none can have
             if isinstance(error, NotALog):
-                self._set_aside(now)
+                self._files.set_aside(now)
             self.is_missing = False
             problem = _text(error)
-        for generation in self._generations:
+        for generation in self._files:
             try:
                 self._notice_changes(generation, now)
             except OSError as error:
@@ -205,66 +182,45 @@ class Tail:
         try:
             status = os.stat(self.path)
             identity = status.st_dev, status.st_ino
-            if self._current is not None and self._current.source.identity == identity:
+            if self._files.current is not None and self._files.current.source.identity == identity:
                 self.is_missing = False
                 return
-            source = None if self._find(identity) else self._opened(self.path)
+            source = None if self._files.find(identity) else self._opened(self.path)
         except (FileNotFoundError, NotADirectoryError):
             if not self.is_missing:
                 log.info("%s is not there; waiting for it", self.path)
             self.is_missing = True
             self._read_problem = ""
-            self._set_aside(now)
+            self._files.set_aside(now)
             for member in self._members.values():
                 member.is_tail = False  # all that will stand there is new
             self._catch_up(now)
             return
         if self.is_missing:
             log.info("%s is there", self.path)
-        elif self._current is not None:
+        elif self._files.current is not None:
             log.info("%s was rotated", self.path)
         self.is_missing = False
-        self._set_aside(now)
-        self._current = Generation(source, now, now) if source else self._find(identity)
-        self._older = [one for one in self._older if one is not self._current]
+        self._files.set_aside(now)
+        self._files.current = Generation(source, now, now) if source else self._files.find(identity)
+        self._files.older = [one for one in self._files.older if one is not self._files.current]
         if source:
             self._catch_up(now)
 
     def _catch_up(self, now: float) -> None:
         """Read what came and was rotated away between two looks."""
-        if not self._older or self._is_globbed:
+        if not self._files.older or self._is_globbed:
             return
-        last = self._older[-1]
-        current = self._current.source if self._current else None
+        last = self._files.older[-1]
+        current = self._files.current.source if self._files.current else None
         for source in open_rotated_since(self.path, last.source, OLDER - 1, current):
-            if any(one.source.identity == source.identity for one in self._generations):
+            if any(one.source.identity == source.identity for one in self._files):
                 source.close()
                 continue
             generation = Generation(source, now, now)
-            self._older.append(generation)
+            self._files.older.append(generation)
             for jail in last.cursors:
                 self._place(jail, generation, 0)
-
-    def _rank(self, source: Source) -> int:
-        """Its place among the older files: before those that were written to after it."""
-        last = source.status.st_mtime_ns
-        later = (i for i, one in enumerate(self._older) if one.source.status.st_mtime_ns > last)
-        return next(later, len(self._older))
-
-    def _find(self, identity: tuple[int, int]) -> Generation | None:
-        """An older file; one may be renamed back."""
-        return next((one for one in self._older if one.source.identity == identity), None)
-
-    def _set_aside(self, now: float) -> None:
-        if self._current is not None:
-            self._current.quiet_since = max(self._current.quiet_since, now)
-            self._older.append(self._current)
-            self._current = None
-
-    @property
-    def _generations(self) -> list[Generation]:
-        """The oldest first."""
-        return [*self._older, self._current] if self._current else list(self._older)
 
     def _notice_changes(self, generation: Generation, now: float) -> None:
         source, size = generation.source, generation.source.size
@@ -286,10 +242,10 @@ class Tail:
         marks = [(cursor.offset, cursor.mark) for cursor in cursors.values()]
         copy = open_copy(self.path, source.fingerprint, *min(marks)) if marks else None
         if copy is not None:
-            older = self._find(copy.identity)
+            older = self._files.find(copy.identity)
             if older is None:
                 older = Generation(copy, now, now, is_copy=True)
-                self._older.insert(self._index(generation), older)
+                self._files.older.insert(self._files.index(generation), older)
             else:  # some jails read it already, for what stood there before
                 copy.close()
             for jail, cursor in cursors.items():
@@ -305,16 +261,13 @@ class Tail:
         generation.told = -1
         source.start_over()
 
-    def _index(self, generation: Generation) -> int:
-        return next((i for i, one in enumerate(self._older) if one is generation), len(self._older))
-
     def _fail(self, generation: Generation, error: OSError) -> str:
         """Give the file up for now; what cannot be read on is opened anew, at the same place."""
         for jail, cursor in generation.cursors.items():
             member, position = self._members[jail], generation.source.position(cursor.offset)
             member.reminder = 0
-            self._hand_held(jail, generation)
-            if generation is self._current:
+            self._delivery.hand_held(jail, generation)
+            if generation is self._files.current:
                 member.resume = position
             else:
                 member.older = position
@@ -342,7 +295,7 @@ class Tail:
             if member.older is not None and member.resume is None:
                 self._resume_older(jail, member.older, now)
                 member.older = None
-            current = self._current
+            current = self._files.current
             if current is None or jail in current.cursors:
                 continue
             if member.is_globbed and self._may_be_copy(jail, current.source, now):
@@ -373,7 +326,7 @@ class Tail:
         """
         for original in self._originals(jail):
             original.check(now)  # it may have been truncated just now
-            held = original._current
+            held = original._files.current
             if held and (not source.fingerprint or source.is_copy_of(held.source)):
                 return True
             original.check(now)  # or while the two were compared
@@ -381,17 +334,17 @@ class Tail:
 
     def _resume(self, jail: str, member: Member, position: Position, now: float) -> None:
         """Go on at `position`, which an earlier run of the server left."""
-        if generation := next((g for g in self._generations if g.source.is_at(position)), None):
+        if generation := self._files.at(position):
             copied = self._read_copies_first(jail, member, position, generation, now)
             if self._place(jail, generation, position.offset) and not copied:
                 self._go_on(jail, generation, position.offset)
-            for later in self._older[self._index(generation) + 1 :]:
+            for later in self._files.older[self._files.index(generation) + 1 :]:
                 self._place(jail, later, 0)
-            if generation is not self._current:  # and what the others have read and let go
+            if generation is not self._files.current:  # and what the others have read and let go
                 self._read_between(jail, generation.source, now)
         else:
             source = self._left_behind(position)
-            if source is None and self._current is None:
+            if source is None and self._files.current is None:
                 return  # it may come back
             if source is None:
                 log.info("%s is another file now, and the earlier one is not beside it", self.path)
@@ -403,14 +356,14 @@ class Tail:
         self, jail: str, member: Member, position: Position, generation: Generation, now: float
     ) -> bool:
         """Read what was written to a file that was empty, and copied away; False if nothing was."""
-        if generation is not self._current or member.is_globbed:
+        if generation is not self._files.current or member.is_globbed:
             return False
         copies = open_copies_since(self.path, position, generation.source, OLDER - 1)
         for copy in copies:
-            older = self._find(copy.identity)
+            older = self._files.find(copy.identity)
             if older is None:
                 older = Generation(copy, now, now, is_copy=True)
-                self._older.append(older)
+                self._files.older.append(older)
             else:
                 copy.close()
             self._place(jail, older, 0)
@@ -425,7 +378,7 @@ class Tail:
 
     def _resume_older(self, jail: str, position: Position, now: float) -> None:
         """Read what was added to a rotated file after its successor had been begun."""
-        generation = next((g for g in self._generations if g.source.is_at(position)), None)
+        generation = self._files.at(position)
         if generation is None:
             source = open_renamed(self.path, position)
             if source is None:
@@ -434,13 +387,15 @@ class Tail:
                 source.close()
                 return
             generation = Generation(source, now, now)
-            self._older.insert(self._rank(source), generation)
+            self._files.older.insert(self._files.rank(source), generation)
         if jail not in generation.cursors:
             self._place(jail, generation, position.offset)
 
     def _left_behind(self, position: Position) -> Source | None:
         """The file of `position` where it now has another name, or a copy where it was cut."""
-        is_elsewhere = self._current is None or self._current.source.inode != position.inode
+        is_elsewhere = (
+            self._files.current is None or self._files.current.source.inode != position.inode
+        )
         if is_elsewhere and (renamed := open_renamed(self.path, position)) is not None:
             return renamed
         # It was copied and cut where it stands, or under whatever name it has got since.
@@ -448,12 +403,12 @@ class Tail:
 
     def _finish_first(self, jail: str, offset: int, source: Source, now: float) -> None:
         """Read `source` before the file at the path, and whatever came between the two."""
-        generation = self._find(source.identity)
+        generation = self._files.find(source.identity)
         if generation is not None:
             source.close()
         else:
             generation = Generation(source, now, now)
-            self._older.insert(self._rank(source), generation)
+            self._files.older.insert(self._files.rank(source), generation)
         if self._place(jail, generation, offset):
             self._go_on(jail, generation, offset)
         self._read_between(jail, generation.source, now)
@@ -462,12 +417,12 @@ class Tail:
         """Read what stood at the path after `source` and does no longer."""
         if self._members[jail].is_globbed:  # then they are followed themselves
             return
-        current = self._current.source if self._current else None
+        current = self._files.current.source if self._files.current else None
         for one in open_rotated_since(self.path, source, OLDER - 1, current):
-            generation = self._find(one.identity)
+            generation = self._files.find(one.identity)
             if generation is None and (current is None or one.identity != current.identity):
                 generation = Generation(one, now, now)
-                self._older.insert(self._rank(one), generation)
+                self._files.older.insert(self._files.rank(one), generation)
             else:
                 one.close()
             if generation is not None and jail not in generation.cursors:
@@ -478,8 +433,8 @@ class Tail:
     def read(self, now: float) -> bool:
         """Hand out a block from every place where cursors stand; True if there is more to read."""
         behind: set[str] = set()  # the jails that have not finished an older file
-        is_more, self._now = False, now
-        for generation in self._generations:
+        is_more, self._delivery.now = False, now
+        for generation in self._files:
             try:
                 is_more |= self._read(generation, behind)
                 self._tell_progress(generation, now)
@@ -508,9 +463,9 @@ class Tail:
     def _read(self, generation: Generation, behind: set[str]) -> bool:
         places: dict[int, list[str]] = {}
         for jail, cursor in generation.cursors.items():
-            is_late = cursor.passed > 0 and cursor.tell_by <= self._now
+            is_late = cursor.passed > 0 and cursor.tell_by <= self._delivery.now
             if self._members[jail].inbox.is_full or (
-                is_late and not self._hand_passed(jail, generation)
+                is_late and not self._delivery.hand_passed(jail, generation)
             ):
                 behind.add(jail)
             elif jail not in behind and (cursor.must_tell or cursor.seen != generation.source.size):
@@ -546,7 +501,9 @@ class Tail:
         for jail in jails:
             cursor = generation.cursors[jail]
             is_due = piece.length > 0 or cursor.must_tell or cursor.can_wait
-            is_refused = is_due and not self._hand(jail, generation, piece, found, wanted.get(jail))
+            is_refused = is_due and not self._delivery.hand(
+                jail, generation, piece, found, wanted.get(jail)
+            )
             if is_refused or piece.is_more:
                 behind.add(jail)
             else:
@@ -616,95 +573,6 @@ class Tail:
                 self.path, LONG >> 10, begin, self.long_lines,
             )  # fmt: skip
 
-    def _hand(
-        self,
-        jail: str,
-        generation: Generation,
-        piece: Piece,
-        found: Found | None = None,
-        wanted: Wanted | None = None,
-    ) -> bool:
-        """Deliver `piece` at the jail's cursor, and move that on; False if the jail refuses.
-
-        Of what is `found` in it the jail gets what it has `wanted`, if that will do.
-        """
-        cursor = generation.cursors[jail]
-        read = found and wanted and self._read_for(jail, wanted, found)
-        if wanted and read:
-            lines, last = read
-            must_tell = cursor.must_tell or (cursor.can_wait and not piece.is_more)
-            if not lines and not must_tell:
-                cursor.tell_by = cursor.tell_by if cursor.passed else self._now + _TOLD_WITHIN
-                cursor.passed += piece.length
-                cursor.last = cursor.last if last is None else last
-            elif not self._hand_lines(jail, generation, piece, wanted.filter, lines, last):
-                return False
-        else:
-            has_passed = cursor.passed > 0
-            if has_passed and not self._hand_passed(jail, generation):
-                return False
-            is_due = piece.length > 0 or not has_passed
-            if is_due and not self._hand_block(jail, generation, piece, found):
-                return False
-        cursor.offset, cursor.mark = cursor.offset + piece.length, piece.mark
-        cursor.search_anew()
-        return True
-
-    def _read_for(
-        self, jail: str, wanted: Wanted, found: Found
-    ) -> tuple[list[tuple[Any, ...]], float | None] | None:
-        """The lines that the jail wants, if they do for it."""
-        try:
-            return found.lines_for(wanted)
-        except Exception:  # then it gets the block, and one jail's fault does not end all reading
-            log.exception("[%s] failed to read lines of %s", jail, self.path)
-            return None
-
-    def _hand_block(
-        self, jail: str, generation: Generation, piece: Piece, found: Found | None
-    ) -> bool:
-        cursor = generation.cursors[jail]
-        start = generation.source.position(cursor.offset)
-        end, older = self._ends(jail, generation, cursor.offset + piece.length)
-        block = LogBlock(self.path, piece.data, start, end, False, older, found)
-        return self._offer(jail, cursor, block)
-
-    def _hand_lines(
-        self,
-        jail: str,
-        generation: Generation,
-        piece: Piece,
-        filter: Any,
-        lines: Sequence[tuple[Any, ...]],
-        last: float | None,
-    ) -> bool:
-        """Deliver those `lines` that `filter` wants of `piece`, in which `last` is the last date."""
-        cursor = generation.cursors[jail]
-        end, older = self._ends(jail, generation, cursor.offset + piece.length)
-        size, can_wait = cursor.passed + piece.length, piece.is_more and len(lines) <= LITTLE
-        excerpt = Excerpt(self.path, lines, cursor.last, last, end, older, size, filter, can_wait)
-        return self._offer(jail, cursor, excerpt)
-
-    def _hand_passed(self, jail: str, generation: Generation) -> bool:
-        """Tell of what was passed over."""
-        mark, wanted = generation.cursors[jail].mark, self._members[jail].inbox.wanted()
-        filter = wanted and wanted.filter
-        return self._hand_lines(jail, generation, Piece(mark), filter, (), None)
-
-    def _offer(self, jail: str, cursor: Cursor, block: LogBlock | Excerpt) -> bool:
-        if not self._members[jail].inbox.offer(block):
-            return False
-        cursor.passed, cursor.last = 0, None
-        cursor.can_wait = isinstance(block, Excerpt) and block.can_wait
-        cursor.is_moved, cursor.must_tell = True, False
-        return True
-
-    def _hand_held(self, jail: str, generation: Generation) -> None:
-        """No more is to come: have the jail do what waits for it, by telling it where it has got to."""
-        cursor = generation.cursors.get(jail)
-        if cursor is not None and (cursor.is_moved or cursor.passed) and not cursor.is_inside:
-            self._hand(jail, generation, Piece(cursor.mark))
-
     def _remind(self, jail: str, generation: Generation) -> bool:
         """Hand out what an earlier run has read last; False if the jail refuses."""
         source, cursor = generation.source, generation.cursors[jail]
@@ -717,7 +585,7 @@ class Tail:
             is_whole = length == cursor.offset
         start = 0 if is_whole else data.find(b"\n") + 1
         data = data[start : whole_lines(data)]
-        end, _ = self._ends(jail, generation, cursor.offset)
+        end, _ = self._delivery.ends(jail, generation, cursor.offset)
         begin = source.position(cursor.offset - length)
         block = LogBlock(self.path, data, begin, end, is_known=True)
         if data and not self._members[jail].inbox.offer(block):
@@ -725,70 +593,34 @@ class Tail:
         cursor.reminder = 0
         return True
 
-    def _ends(
-        self, jail: str, generation: Generation, offset: int
-    ) -> tuple[Position, Position | None]:
-        """Where the jail is when it gets to `offset`: in the newest file of which it has had lines, and
-        in the file before that.
-
-        A straggler's line in an older file must not take the position back to that.
-        """
-        place, source = generation, generation.source
-        if generation is not self._current:
-            for newer in reversed(self._generations):
-                if newer is generation:
-                    break
-                if (cursor := newer.cursors.get(jail)) and cursor.is_moved:
-                    place = newer
-                    break
-        if place is not generation:
-            end = place.source.position(place.cursors[jail].offset)
-        elif not offset and not source.fingerprint:
-            end = position_in_blank(self.path, source)
-        else:
-            end = source.position(offset)
-        return end, self._older_position(jail, place, generation, offset)
-
-    def _older_position(
-        self, jail: str, place: Generation, generation: Generation, offset: int
-    ) -> Position | None:
-        """Where the jail is in the file before `place`, when it gets to `offset` in `generation`."""
-        if not self._older or self._members[jail].is_globbed:
-            return None
-        for older in reversed(self._older[: self._index(place)]):
-            cursor = older.cursors.get(jail)
-            if cursor is not None and not older.is_copy and older.source.fingerprint:
-                return older.source.position(offset if older is generation else cursor.offset)
-        return None
-
     # -- letting go ------------------------------------------------------------------------------
 
     def _let_go(self, now: float) -> None:
-        for generation in list(self._older):
+        for generation in list(self._files.older):
             if self._is_done(generation, now) and self._finish(generation):
                 self._close(generation)
-        for generation in self._older[:-OLDER]:
+        for generation in self._files.older[:-OLDER]:
             size = generation.source.size
             lost = max((size - one.offset for one in generation.cursors.values()), default=0)
             if lost > 0:
                 log.warning("%s was rotated too often; %d bytes stay unread", self.path, lost)
             self._close(generation)
-        if self._current is not None:
-            for jail, cursor in self._current.cursors.items():
+        if self._files.current is not None:
+            for jail, cursor in self._files.current.cursors.items():
                 if not cursor.is_moved and not self._is_findable(jail):
                     cursor.must_tell = True
 
     def _is_findable(self, jail: str) -> bool:
         """Whether the older file that the jail's position is in would be found after a restart."""
-        held = [one for one in self._older if jail in one.cursors]
+        held = [one for one in self._files.older if jail in one.cursors]
         return bool(held) and held[-1].source.status.st_nlink > 0
 
     def _is_done(self, generation: Generation, now: float) -> bool:
         if generation.is_copy or not generation.cursors:
             return True
         quiet = now - generation.quiet_since
-        if self._current is not None:
-            return min(quiet, now - self._current.since) >= GRACE
+        if self._files.current is not None:
+            return min(quiet, now - self._files.current.since) >= GRACE
         is_kept = generation.source.status.st_nlink and not self._is_globbed
         return quiet >= ABANDONED and not is_kept
 
@@ -809,7 +641,7 @@ class Tail:
             except (OSError, Overwritten):
                 return True
             rest = b"" if cursor.is_inside else data
-            if not self._hand(jail, generation, Piece(data[-MARK:], rest, len(data))):
+            if not self._delivery.hand(jail, generation, Piece(data[-MARK:], rest, len(data))):
                 return False
         return True
 
@@ -818,9 +650,7 @@ class Tail:
             self._withdraw(jail, generation)
         generation.source.close()
         self._sharing.forget()
-        self._older = [one for one in self._older if one is not generation]
-        if self._current is generation:
-            self._current = None
+        self._files.remove(generation)
 
     def _withdraw(self, jail: str, generation: Generation) -> None:
         cursor = generation.cursors.pop(jail, None)

@@ -24,7 +24,7 @@ LAYERS = {
         portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
         draft inspection plan handlers standing transmitter
-        | source tail watch journal reader resolver sessions shell tables store helper guard
+        | source generations delivery tail watch journal reader resolver sessions shell tables store helper guard
         patrol plugins actor worker server control check daemon main
         """,
     "client": """

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from common.options import JailConf
 from server.filter import Filter
+from server.generations import Piece
 from server.lines import LESSONS, Lines
 from server.packing import Packer
 from server.records import Excerpt, LogBlock, Position
 from server.screen import JointScreen
 from server.sharing import Sharing
-from server.source import BLOCK, Inbox, Piece, Source
+from server.source import BLOCK, Inbox, Source
 from server.tail import Tail
 from tests.filters import conf_of, own_samples
 from tests.support import ROOT
@@ -60,7 +61,8 @@ def follow(data, followers, block=1 << 20, told_within=0.0):
     """Have them follow a log that holds `data`, read in blocks of so many bytes."""
     with (
         tempfile.TemporaryDirectory() as place,
-        patch.multiple("server.tail", BLOCK=block, _TOLD_WITHIN=told_within),
+        patch("server.tail.BLOCK", block),
+        patch("server.delivery._TOLD_WITHIN", told_within),
         patch.multiple("server.source", BLOCK=block, _END=block // 2),
     ):
         log = Path(place) / "log"
