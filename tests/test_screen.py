@@ -406,6 +406,17 @@ def test_without_hyperscan_the_results_are_the_same(monkeypatch):
     assert found(Screen(needs(["fail"])), data) == [(b"fail 1", (0,))]
 
 
+def test_a_word_is_found_by_its_rarest_part_and_only_where_it_stands_as_a_whole():
+    usual = b"the server ran for every user \n"
+    word, caseless = Literal("invalid user "), Literal("Illegal user ", is_caseless=True)
+    screen = Screen([frozenset({(frozenset({word}),)}), frozenset({(frozenset({caseless}),)})])
+    data = usual * LONG_BLOCK + b"an invalid uncle\nan invalid user \nILLEGAL USER \ninvalid user"
+    wanted = [(b"an invalid user ", (0,)), (b"ILLEGAL USER ", (1,))]
+
+    for begin in (0, 3 * len(usual)):
+        assert found(screen, data, begin) == wanted
+
+
 def test_of_a_line_full_of_a_word_little_is_kept():
     """An attacker writes it."""
     scan = _plain_scan([(((b"git", True), (b"it", False)),)])
