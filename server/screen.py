@@ -368,9 +368,8 @@ def quick_scan(expressions: Sequence[Expression], pairs: Pairs = _NO_PAIRS) -> S
     import hyperscan
 
     patterns: list[bytes] = []
-    meanings: list[
-        tuple[int, bytes]
-    ] = []  # which expression, and what must stand behind what is found
+    # Of each pattern: which expression, and what must stand behind what is found.
+    meanings: list[tuple[int, bytes]] = []
     for number, expression in enumerate(expressions):
         if len(expression) > 1:
             patterns.append(_regex(expression))
