@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from dataclasses import replace
+from random import Random
 from unittest.mock import patch
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.options import JailConf
-from server.aside import _SPARSE, KEPT, MOST_KINDS, Aside
+from server.aside import _SPARSE, KEPT, MOST_KINDS, Aside, _Search
 from server.filter import Filter
 from server.lines import LESSONS
 from server.quick import _FEW
@@ -193,22 +194,21 @@ def test_without_hyperscan_ids_are_found_as_well(monkeypatch):
 
 # -- in a filter
 
-SAYINGS = st.sampled_from(
-    [
-        "hello from 192.0.2.1",
-        "hello from 192.0.2.2",
-        "user carol tries",
-        "user eve tries",
-        "user carol is let in",
-        "user eve is let in",
-        "user refused tries",
-        "user refused is let in",
-        "refused",
-        "refused 192.0.2.3",
-        "bye from 192.0.2.4",
-        "of no meaning",
-    ]
-)
+WORDS = [
+    "hello from 192.0.2.1",
+    "hello from 192.0.2.2",
+    "user carol tries",
+    "user eve tries",
+    "user carol is let in",
+    "user eve is let in",
+    "user refused tries",
+    "user refused is let in",
+    "refused",
+    "refused 192.0.2.3",
+    "bye from 192.0.2.4",
+    "of no meaning",
+]
+SAYINGS = st.sampled_from(WORDS)
 LINES = st.tuples(
     st.sampled_from(["", "Nov 18 11:06:00 ", "[12] Nov 18 11:06:10 "]),
     st.sampled_from(["web d[1]: ", "web d[2]: ", "d[12]: ", "d: ", "e[1]: "]),
@@ -249,6 +249,36 @@ def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
         found.append(own)
 
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_in_long_blocks_conversations_are_found_by_hyperscan_and_nothing_is_missed(seed):
+    chance, searches = Random(seed), []
+    lines = [f"Nov 18 11:06:00 web d[{number}]: all is well" for number in range(20_000, 40_000)]
+    for number in range(12):
+        place = chance.randrange(200, len(lines) - 1000)
+        for text in chance.sample(WORDS, 4):
+            lines.insert(place + chance.randrange(1000), f"Nov 18 11:06:00 web d[{number}]: {text}")
+    data = "".join(f"{line}\n" for line in lines).encode()
+
+    class Counted(_Search):
+        def __call__(self, *where):
+            searches.append(where)
+            return super().__call__(*where)
+
+    def failures(has_screen):
+        filter, begin, found = Filter(CONF, has_screen=has_screen), 0, []
+        while begin < len(data):
+            end = data.rfind(b"\n", begin, begin + 300_000) + 1
+            places = Position(1, 2, begin), Position(1, 2, end)
+            found += filter.failures(LogBlock(LOG, data[begin:end], *places), NOW)
+            begin = end
+        return found
+
+    with patch("server.aside._Search", Counted):
+        screened = failures(True)
+    assert searches
+    assert failures(False) == screened != []
 
 
 def found_in(*blocks):
