@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from client.expand import Definition
@@ -34,6 +35,7 @@ FILTER_OPTIONS = (
 _STAGE = {"usedns": 0, "prefregex": 1, "maxlines": 1}
 # As filters were written for the first releases.
 _OLD_OPTIONS = ("timeregex", "timepattern", "logpath", "maxretry", "maxtime", "findtime")
+_OPTIONS = (*FILTER_OPTIONS, *_OLD_OPTIONS)
 _OLD_PATTERNS = {"tai64n": "TAI64N", "epoch": "EPOCH"}
 # Helpers of a filter are called so; a tag that begins otherwise may be the server's to fill in.
 _UNKNOWN_TAG = re.compile(r"(?<!\(\?P)<(_[\w\-./]+)>")
@@ -168,14 +170,16 @@ def _doubts(path: str, definition: Definition, name: str, has_definition: bool) 
         text = f"the filter {name} has no section [Definition]: it finds nothing"
         return [Problem("warning", text, Where(path), "Its options belong under that header.")]
     problems = []
-    known = (*FILTER_OPTIONS, *_OLD_OPTIONS)
     for key, value in definition.unused().items():
-        if key in known:
-            continue
-        if near := difflib.get_close_matches(key, known, 1, 0.8):
+        if key not in _OPTIONS and (near := _option_like(key)):
             text = f"[Definition] {key}: no option of a filter, and nothing uses it"
-            problems.append(Problem("warning", text, value.where, f"Did you mean {near[0]}?"))
+            problems.append(Problem("warning", text, value.where, f"Did you mean {near}?"))
     return problems
+
+
+@cache
+def _option_like(name: str) -> str:
+    return next(iter(difflib.get_close_matches(name, _OPTIONS, 1, 0.8)), "")
 
 
 def _left(options: Mapping[str, Value], definition: Definition, called: Value) -> list[Problem]:

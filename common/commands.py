@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from common.errors import CommandError
@@ -243,13 +243,32 @@ def _landmark(usage: str) -> tuple[int, str]:
     return 0, ""
 
 
-def _may_be(usage: str, words: Sequence[Any]) -> bool:
-    """Whether it is worth looking closer if `words` are that command; a start asks for thousands."""
-    at, word = _landmark(usage)
-    return not word or (at < len(words) and words[at] == word)
+class _Rows:
+    """The commands that begin with one word."""
+
+    def __init__(self, commands: Iterable[Command]) -> None:
+        self.all = tuple(commands)
+
+    @cached_property
+    def _by_landmark(self) -> dict[tuple[int, str], list[Command]]:
+        rows: dict[tuple[int, str], list[Command]] = {}
+        for command in self.all:
+            rows.setdefault(_landmark(command.usage), []).append(command)
+        return rows
+
+    @cached_property
+    def _places(self) -> list[int]:
+        return sorted({at for at, _ in self._by_landmark})
+
+    def near(self, words: Sequence[Any]) -> Iterator[Command]:
+        """Those that are worth a closer look at whether they are `words`; a start asks for thousands."""
+        for at in self._places:
+            word = words[at] if 0 < at < len(words) else ""
+            if (word or not at) and isinstance(word, str):
+                yield from self._by_landmark.get((at, word), ())
 
 
-_Table = Mapping[str, tuple[Command, ...]]
+_Table = Mapping[str, _Rows]
 
 
 def _table_of(commands: Iterable[Command]) -> _Table:
@@ -257,7 +276,7 @@ def _table_of(commands: Iterable[Command]) -> _Table:
     table: dict[str, list[Command]] = {}
     for command in commands:
         table.setdefault(command.usage.split(" ", 1)[0], []).append(command)
-    return {first: tuple(rows) for first, rows in table.items()}
+    return {first: _Rows(rows) for first, rows in table.items()}
 
 
 _FOR_SERVER = _table_of(command for command in COMMANDS if not command.by_client)
@@ -293,13 +312,10 @@ def _parse(words: Sequence[Any], table: _Table) -> tuple[Command, Given]:
         raise InvalidCommand(
             f"there is no command {first!r}{_advice(first, table)}", Exception("Invalid command")
         )
-    whole = [
-        fit
-        for command in table[first]
-        if _may_be(command.usage, words) and (fit := _fit(command, words)).is_whole
-    ]
+    fits = (_fit(command, words) for command in table[first].near(words))
+    whole = [fit for fit in fits if fit.is_whole]
     if not whole:
-        raise _what_is_wrong(words, [_fit(command, words) for command in table[first]])
+        raise _what_is_wrong(words, [_fit(command, words) for command in table[first].all])
     best = min(whole, key=lambda fit: fit.vagueness)
     return best.command, best.given
 
@@ -342,9 +358,9 @@ def may_follow(words: Sequence[str]) -> list[str]:
     found: set[str] = set()
     for table in (_FOR_SERVER, _FOR_CLIENT):
         if not words:
-            found |= {first for first in table if table[first][0].group != INTERNAL}
+            found |= {first for first in table if table[first].all[0].group != INTERNAL}
             continue
-        for command in table.get(words[0], ()):
+        for command in table[words[0]].all if words[0] in table else ():
             if command.group != INTERNAL:
                 for part in _open_at_the_end(_parts_of(command.usage), words):
                     found |= part.words

@@ -82,8 +82,9 @@ def replace_tags(
     return _Replacing(find, keep).replace(text, ())
 
 
-def _filling(name: str, value: str) -> Callable[[re.Match[str]], str]:
-    return lambda tag: value if tag[1] == name else tag[0]
+def _filled(text: str, name: str, value: str) -> str:
+    group = f"(?P<{name}>"
+    return group.join(part.replace(f"<{name}>", value) for part in text.split(group))
 
 
 class _Replacing:
@@ -106,10 +107,11 @@ class _Replacing:
             times[name] = times.get(name, 0) + 1
             if times[name] > _TIMES:
                 raise ValueError(f"the tag <{name}> had to be replaced more than {_TIMES} times")
-            text = _TAG.sub(_filling(name, value), text)
+            text = _filled(text, name, value)
             if len(text) > _LONGEST:
                 raise ValueError(f"the tag <{name}> makes a text of more than {_LONGEST} letters")
-            at = 0
+            # Before it there is nothing left to replace, but for a tag in which it stood.
+            at = max(0, text.rfind("<", 0, tag.start()))
         return text
 
     def _value(self, name: str, inside: tuple[str, ...]) -> str | None:

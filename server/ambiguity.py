@@ -14,12 +14,11 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from server.automaton import BEGIN_LINE, PLAIN, REPEATS, Automaton, TooHard
 from server.charsets import ALL, LINE_FEED, one_of
-from server.trees import PARSER, tree_of
+from server.trees import PARSER, once, tree_of
 
 # So many steps are cheap: a hundredth of a second or two, however the line was made.
 CHEAP = 125_000
@@ -69,7 +68,7 @@ class Work:
 _HOPELESS = Work(math.inf, _FEW, _FEW)
 
 
-@lru_cache(4096)  # many jails use one filter
+@once
 def work_of(regex: re.Pattern[str], is_tied: bool) -> Work:
     """How much work `regex` can make; `is_tied`: it is tried at the start of the text alone."""
     parsed = tree_of(regex)
@@ -87,7 +86,7 @@ def work_of(regex: re.Pattern[str], is_tied: bool) -> Work:
     )
 
 
-@lru_cache(4096)
+@once
 def reach_of(regex: re.Pattern[str], is_tied: bool, is_calm: bool) -> int:
     """`reach`, or if `is_calm` the `calm_reach`, of the work of `regex`: for half of the trouble."""
     try:
@@ -96,7 +95,7 @@ def reach_of(regex: re.Pattern[str], is_tied: bool, is_calm: bool) -> int:
         return _FEW
 
 
-@lru_cache(4096)
+@once
 def minds_line_feeds(regex: re.Pattern[str]) -> bool:
     """Whether `reach` and `calm_reach` of `regex` may differ."""
     try:

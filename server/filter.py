@@ -16,9 +16,8 @@ from common.options import JailConf
 from server.aside import Aside, Kept
 from server.dates import DateHit
 from server.lines import LONGEST_LINE, Lines, Way, encoding_of, lent, lines_of, not_ahead, without
-from server.literals import Cut, Need, better, forget_trees, required
+from server.literals import Cut, Need, needs_of, trees_kept
 from server.packing import Failures, Packer
-from server.pattern import Pattern
 from server.quick import Numbers, Quick
 from server.records import Excerpt, Failure, JournalBlock, LogBlock
 from server.rules import Rules
@@ -119,7 +118,7 @@ class Filter:
     def _screens_of(self) -> _Screens:
         rules, screen = self._rules, None
         if self._can_skip:
-            screen = Screen([self.needed(rule) for rule in self.rules], self._encoding)
+            screen = Screen(self.needs, self._encoding)
         if screen is None or not screen.helps:
             return _Screens(None, None)
         if rules.has_key and rules.is_prefix_plain:
@@ -137,16 +136,12 @@ class Filter:
             return Cut.NOWHERE
         return Cut.BETWEEN if self.dates.stand_between_words else Cut.ANYWHERE
 
-    def needed(self, rule: Pattern) -> Need | None:
-        """What stands in any line that `rule` matches, behind the prefix."""
-        cut = self.cut
-        need = required(rule.regex, cut)
-        if self.prefix is None:
-            return need
-        group = self._rules.content_group
-        if group is not None and need is not None:
-            return required(self.prefix.regex, cut, need, group)
-        return better(need, required(self.prefix.regex, cut))
+    @property
+    def needs(self) -> tuple[Need | None, ...]:
+        """What stands in any line that each of the failregexes matches, behind the prefix."""
+        prefix = self.prefix.regex if self.prefix is not None else None
+        regexes = tuple(rule.regex for rule in self.rules)
+        return needs_of(regexes, prefix, self._rules.content_group, self.cut)
 
     @property
     def screen(self) -> Screen | None:
@@ -174,6 +169,12 @@ class Filter:
 
     def caught(self, block: LogBlock | JournalBlock, now: float, packer: Packer) -> Failures:
         """The same, packed by `packer`."""
+        if self._ready is not None:
+            return self._caught(block, now, packer)
+        with trees_kept():
+            return self._caught(block, now, packer)
+
+    def _caught(self, block: LogBlock | JournalBlock, now: float, packer: Packer) -> Failures:
         caught = Failures(packer)
         if isinstance(block, LogBlock):
             if not block.data:
@@ -211,8 +212,8 @@ class Filter:
         path, data = block.path, block.data
         begin = self.lines.lessons_in(path, data)
         if begin:
-            self._catch(path, self._lessons_of(data[:begin], block.start.offset), now, caught)
-            forget_trees()
+            with trees_kept():
+                self._catch(path, self._lessons_of(data[:begin], block.start.offset), now, caught)
         if (aside := self._screens.aside) is not None:
             self._of_talks(aside, block, begin, now, caught)
         else:
@@ -244,7 +245,7 @@ class Filter:
         """
         may_match = self.screen.masks_in(data) if self.screen is not None else None
         for at, line in lines_of(data):
-            yield offset + at, line, may_match and self._rules_of[may_match(line)]
+            yield offset + at, line, may_match and self._rules_of[may_match(at)]
 
     def _of_talks(
         self, aside: Aside, block: LogBlock, begin: int, now: float, caught: Failures

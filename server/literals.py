@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 from server import trees
-from server.trees import tree_of
+from server.trees import once, tree_of
 
 # Shorter ones stand in nearly every line.
 SHORTEST = 3
@@ -89,6 +91,7 @@ class _Part:
 # What is known of parts of a parse tree, by what they are or where they stand, and the flags there.
 _Known = dict[tuple[Any, int], _Part]
 _MOST_KNOWN = 20_000
+_at_it: deque[bool] = deque()  # for each thread that looks at regexes
 _ANYTHING = _Part()
 _EMPTY = _Part(_NOTHING)
 
@@ -121,10 +124,49 @@ def required(
     return None if need is None else frozenset(map(_shortened, need))
 
 
+@once
+def needs_of(
+    rules: tuple[re.Pattern[str], ...],
+    prefix: re.Pattern[str] | None,
+    group: str | None,
+    cut: Cut,
+) -> tuple[Need | None, ...]:
+    """What `required` says of each of `rules`, and of the `prefix` in front of them.
+
+    If there is a `group`, it is what of the prefix's match the rules see; else they see the line.
+    """
+    return tuple(_behind(prefix, group, cut, required(rule, cut)) for rule in rules)
+
+
+def _behind(
+    prefix: re.Pattern[str] | None, group: str | None, cut: Cut, need: Need | None
+) -> Need | None:
+    if prefix is None:
+        return need
+    if group is not None and need is not None:
+        return required(prefix, cut, need, group)
+    return better(need, required(prefix, cut))
+
+
+@contextmanager
+def trees_kept() -> Iterator[None]:
+    """Meanwhile regexes are looked at from several sides: what helps with that is kept.
+
+    It is half a megabyte for a filter, and let go of when nobody is at it any more.
+    """
+    _at_it.append(True)
+    try:
+        yield
+    finally:
+        _at_it.pop()
+        forget_trees()
+
+
 def forget_trees() -> None:
-    """Let go of what is kept to look at the same regexes again soon: half a megabyte."""
-    _known_with.cache_clear()
-    trees.forget()
+    """Let go of what is kept to look at the same regexes again soon, unless somebody is at it."""
+    if not _at_it:
+        _known_with.cache_clear()
+        trees.forget()
 
 
 @lru_cache(2 * len(Cut))

@@ -16,8 +16,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +36,7 @@ log = logging.getLogger("fail2ban.reader")
 POLL = 1.0  # seconds between looks where nobody tells us
 SAFETY = 30.0  # the same where inotify does: on a network file system it misses others' writes
 _TOGETHER = 0.5  # what is due so soon is looked at with what is due now, to wake once
+_GATHERED = 0.1  # seconds for which those who begin to follow wait for others
 _LONGEST_ANSWER = 10.0  # seconds that a question may take: a dead NFS server can hold up the thread
 
 T = TypeVar("T")
@@ -67,6 +69,7 @@ class LogReader:
         self._bell = Bell()
         self._requests: deque[Callable[[], None]] = deque()
         self._told: deque[tuple[set[str], set[str]]] = deque()
+        self._is_gathering = False
         # From here on everything belongs to the reader's thread.
         self._watcher: Watcher | None = None
         self._claims = Claims()
@@ -116,6 +119,20 @@ class LogReader:
         known = dict(positions)
         inbox = Inbox(jail, deliver, border, reminder, find_wanted)
         self._post(lambda: self._follow(inbox, logs, known, polling))
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Meanwhile many begin to follow: they are attended to together, if need be in batches.
+
+        To look which files there are takes as long as there are jails; for each new one it would be
+        done again.
+        """
+        self._is_gathering = True
+        try:
+            yield
+        finally:
+            self._is_gathering = False
+            self._post(self._scan_soon)
 
     def unfollow(self, jail: str) -> None:
         """Once this returns nothing is delivered to `jail` any more."""
@@ -268,7 +285,11 @@ class LogReader:
             subscription.logs, subscription.positions = logs, positions
             subscription.is_polling = is_polling
             subscription.patterns &= {one.pattern for one in logs}
-        self._next_scan = -math.inf
+        self._scan_soon()
+
+    def _scan_soon(self) -> None:
+        latest = self._clock() + _GATHERED if self._is_gathering else -math.inf
+        self._next_scan = min(self._next_scan, latest)
 
     def _unfollow(self, jail: str) -> None:
         subscription = self._jails.pop(jail, None)

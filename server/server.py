@@ -82,13 +82,14 @@ class Server:
         wanted = replace(wanted, daemon=self._set_daemon(plan.daemon, wanted.daemon, is_lenient))
         self.config = replace(self.config, daemon=wanted.daemon)
         self._stop(plan.gone)
-        for conf in plan.new:
-            idle = replace(conf, is_started=False)
-            worker = self._workers[conf.name] = Worker(idle, filters[conf.name], self._world)
-            worker.start()
-            worker.change(conf)
-        for conf in plan.changed:
-            self._workers[conf.name].change(conf, filters.get(conf.name))
+        with self._world.reader.gathering():
+            for conf in plan.new:
+                idle = replace(conf, is_started=False)
+                worker = self._workers[conf.name] = Worker(idle, filters[conf.name], self._world)
+                worker.start()
+                worker.change(conf)
+            for conf in plan.changed:
+                self._workers[conf.name].change(conf, filters.get(conf.name))
         self.config = wanted
         return wanted
 

@@ -75,8 +75,7 @@ def slow_rules(conf: JailConf) -> list[Slow]:
         ]
     filter = Filter(conf, has_screen=False)
     found = []
-    for rule, pattern in enumerate(filter.rules):
-        need = filter.needed(pattern)
+    for rule, (pattern, need) in enumerate(zip(filter.rules, filter.needs, strict=True)):
         if need is None:
             found.append(Slow(rule, "no literal", *_why(pattern, filter.cut)))
         elif (common := _common(need)) is not None:

@@ -356,16 +356,26 @@ def is_numbered(name: str, original: str) -> bool:
     return _NUMBER.fullmatch(name[len(stem) : -len(suffix) - 1]) is not None
 
 
-def beside(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """All other regular files in the directory of `path`, the newest first."""
+def beside(
+    path: str, is_meant: Callable[[str], bool] = lambda name: True
+) -> Iterator[tuple[str, os.stat_result]]:
+    """All other regular files in the directory of `path` with such names, the newest first."""
     found: list[tuple[str, os.stat_result]] = []
     with contextlib.suppress(OSError), os.scandir(Path(path).parent) as entries:
         for entry in entries:
+            if not is_meant(entry.name):
+                continue  # which spares many a look at the disk
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode) and entry.path != path:
                     found.append((entry.path, status))
     yield from sorted(found, key=lambda pair: -pair[1].st_mtime_ns)
+
+
+def _numbered(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The same, of those called as `path` but for a number or a date."""
+    original = Path(path).name
+    return beside(path, lambda name: is_numbered(name, original))
 
 
 def _at_rest(find: Callable[P, T]) -> Callable[P, T]:
@@ -412,8 +422,8 @@ def open_renamed(path: str, position: Position) -> Source | None:
 def open_copy(path: str, first_line: bytes, offset: int, mark: bytes = b"") -> Source | None:
     """The newest copy, in the same directory, of what `path` held before it was truncated."""
     original = Path(path).name
-    for other, status in beside(path):
-        if status.st_size < offset or not is_rotated_name(Path(other).name, original):
+    for other, status in beside(path, lambda name: is_rotated_name(name, original)):
+        if status.st_size < offset:
             continue
         source = _open_quietly(other)
         if source is None:
@@ -429,8 +439,7 @@ def position_in_blank(path: str, source: Source) -> Position:
 
     By that a copy is told that is made of it later, before it is truncated.
     """
-    name = Path(path).name
-    paths = [other for other, _ in beside(path) if is_numbered(Path(other).name, name)]
+    paths = [other for other, _ in _numbered(path)]
     moment = source.status.st_mtime_ns.to_bytes(_MOMENT, "big")
     known = b""
     for other in paths[:_NEIGHBOURS]:
@@ -457,13 +466,10 @@ def open_copies_since(path: str, position: Position, current: Source, limit: int
     rest = position.fingerprint.removeprefix(_BLANK)
     moment, names = int.from_bytes(rest[:_MOMENT], "big"), rest[_MOMENT:]
     known = {names[at : at + _NAME] for at in range(0, len(names), _NAME)}
-    name = Path(path).name
     paths = [
         other
-        for other, status in beside(path)
-        if status.st_mtime_ns >= moment
-        and status.st_ino != current.inode
-        and is_numbered(Path(other).name, name)
+        for other, status in _numbered(path)
+        if status.st_mtime_ns >= moment and status.st_ino != current.inode
     ]
     found: list[Source] = []
     for source in [_open_quietly(other) for other in reversed(paths)]:
@@ -479,13 +485,8 @@ def open_copies_since(path: str, position: Position, current: Source, limit: int
 
 def last_before(path: str, source: Source, length: int) -> bytes:
     """Up to `length` bytes at the end of the rotated file that was written before `source`."""
-    name = Path(path).name
-    for other, status in beside(path):
-        if (
-            status.st_ino != source.inode
-            and status.st_mtime_ns <= source.status.st_mtime_ns
-            and is_numbered(Path(other).name, name)
-        ):
+    for other, status in _numbered(path):
+        if status.st_ino != source.inode and status.st_mtime_ns <= source.status.st_mtime_ns:
             before = _open_quietly(other)
             if before is None:
                 return b""
@@ -503,13 +504,11 @@ def open_rotated_since(
 
     A copy of `current`, which stands there now, is none of them: it is to be truncated soon.
     """
-    original, since = Path(path).name, os.fstat(older.fileno()).st_mtime_ns
+    since = os.fstat(older.fileno()).st_mtime_ns
     paths = [
         other
-        for other, status in beside(path)
-        if status.st_mtime_ns > since
-        and status.st_ino != older.inode
-        and is_numbered(Path(other).name, original)
+        for other, status in _numbered(path)
+        if status.st_mtime_ns > since and status.st_ino != older.inode
     ]
     opened = [_open_quietly(other) for other in reversed(paths[:limit])]
     found = []

@@ -9,17 +9,36 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, wraps
 from importlib import import_module
-from typing import Any
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
 
 PARSER = import_module("re._parser")
 
 Items = Iterable[tuple[Any, Any]]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # When a filter's first lines come, its regexes are looked at from several sides; a tree has some 20 KB.
 _KEPT = 40
+_REMEMBERED = 4096  # many jails use one filter
+
+
+def once(work: Callable[P, T]) -> Callable[P, T]:
+    """Have `work` remember what it found; of threads that ask the same at once, one works it out.
+
+    When a server starts, all jails of a filter see their first lines at the same moment.
+    """
+    remembered, lock = lru_cache(_REMEMBERED)(work), Lock()
+
+    @wraps(work)
+    def ask(*words: P.args, **more: P.kwargs) -> T:
+        with lock:
+            return remembered(*words, **more)  # type: ignore[arg-type]
+
+    return ask
 
 
 def tree_of(regex: re.Pattern[str]) -> Any:

@@ -290,7 +290,11 @@ def places(
 
     Where a directory is missing, the nearest one above it that is there.
     """
-    root, *parts = Path(os.path.abspath(pattern)).parts
+    absolute = os.path.abspath(pattern)
+    directory, name = os.path.split(absolute)
+    if not glob.has_magic(absolute) and is_directory(directory):
+        return [(directory, name)]
+    root, *parts = Path(absolute).parts
     fronts, found = [root], []
     for part, is_last in zip(parts, [*([False] * (len(parts) - 1)), True], strict=True):
         following = []

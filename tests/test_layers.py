@@ -80,6 +80,7 @@ ALLOWED = {
     ("server.keeper", "logging"): "names of levels; logs nothing",
     ("server.executor", "logging"): "names of levels; logs nothing",
     ("server.runner", "logging"): "names of levels; logs nothing",
+    ("server.trees", "threading"): "a lock: several threads may need the same at once",
     ("server.trees", "importlib"): "the parser of regexes, which has another name in later Pythons",
     ("server.transmitter", "logging"): "`config-error` is a command to log something",
     ("server.handlers", "server.server"): "the type of an argument; not imported when it runs",

@@ -83,6 +83,28 @@ def append(path, text):
         file.write(text)
 
 
+def test_many_that_begin_to_follow_are_attended_to_together(reader, tmp_path):
+    jails = [Jail(f"jail{number}", reader) for number in range(30)]
+    for jail in jails:
+        (tmp_path / jail.name).write_text(f"{jail.name}\n")
+    with patch.object(LogReader, "_scan", autospec=True, side_effect=LogReader._scan) as scan:
+        with reader.gathering():
+            for jail in jails:
+                logs = (LogPath(str(tmp_path / jail.name), False),)
+                reader.follow(jail.name, logs, {}, jail.take)
+                reader._ask(lambda: None)  # the reader has seen it
+        for jail in jails:
+            jail.gets(jail.name)
+    assert scan.call_count < len(jails) / 2
+
+
+def test_who_gathers_for_long_holds_nobody_up(reader, log):
+    jail = Jail("sshd", reader)
+    with reader.gathering():
+        jail.reader.follow(jail.name, (LogPath(str(log), False),), {}, jail.take)
+        jail.gets("one")
+
+
 @every_way
 def test_a_log_is_followed(log, jail):
     jail.follow(log)
