@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from common.errors import Fail2banError, ProtocolError
 from common.wire import REQUEST_LIMIT, Decoder, Leave, Unreadable, encode, encode_answer
@@ -28,9 +28,11 @@ from common.wire import REQUEST_LIMIT, Decoder, Leave, Unreadable, encode, encod
 log = logging.getLogger("fail2ban.control")
 
 Answer = Callable[[Any], tuple[int, Any]]
+T = TypeVar("T")
 
 _CHUNK = 64 << 10
 _WAITING = 16  # requests of one link that are read ahead of the one at work
+_LINGERING = 5.0  # seconds for which a thread waits for another request: to begin one costs more
 _LEAVING = ["SHUTDOWN"]  # the answer of a server on its way out
 
 
@@ -54,6 +56,35 @@ class _Link:
     def is_owing(self) -> bool:
         """Whether it is the client that must go on: with half a message, or reading its answer."""
         return bool(self.outbox) or (not self.is_busy and self.decoder.is_amid_message)
+
+
+class _Hands(Generic[T]):
+    """Threads for whatever is to be done at once, as many as there is work at the same time."""
+
+    def __init__(self, work: Callable[[T], None]) -> None:
+        self._work = work
+        self._tasks: SimpleQueue[T] = SimpleQueue()
+        self._free = threading.Semaphore(
+            0
+        )  # how many threads wait for a task that is not yet theirs
+
+    def take(self, task: T) -> None:
+        """Have `task` done; RuntimeError where the system has no thread left."""
+        if not self._free.acquire(blocking=False):
+            threading.Thread(target=self._run, args=(task,), daemon=True).start()
+        else:
+            self._tasks.put(task)
+
+    def _run(self, task: T) -> None:
+        while True:
+            self._work(task)
+            self._free.release()
+            try:
+                task = self._tasks.get(timeout=_LINGERING)
+            except Empty:
+                if self._free.acquire(blocking=False):
+                    return
+                task = self._tasks.get()  # it was just counted on
 
 
 class Control:
@@ -83,6 +114,7 @@ class Control:
         self._listener: socket.socket | None = None
         self._own: tuple[int, int] = (0, 0)
         self._links: set[_Link] = set()
+        self._hands = _Hands(self._work)
         self._done: SimpleQueue[tuple[_Link, bytes]] = SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._wake_out, self._wake_in = os.pipe()
@@ -281,7 +313,7 @@ class Control:
     def _begin(self, link: _Link, request: Any) -> None:
         link.is_busy = True
         try:
-            threading.Thread(target=self._work, args=(link, request), daemon=True).start()
+            self._hands.take((link, request))
         except RuntimeError as error:  # the system has no thread left
             self._done.put((link, encode_answer(1, error)))
             self._wake()
@@ -307,7 +339,8 @@ class Control:
             del link.outbox[:sent]
             link.moved = self._clock()
 
-    def _work(self, link: _Link, request: Any) -> None:
+    def _work(self, task: tuple[_Link, Any]) -> None:
+        link, request = task
         try:
             data = encode_answer(*self._answer(request))
         except Exception as error:  # whoever asked must get an answer

@@ -17,8 +17,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -140,7 +140,11 @@ class LogReader:
 
     def files(self, jail: str) -> list[FileState]:
         """How it stands with each log of `jail`; a glob shows the files that are there."""
-        return self._ask(lambda: self._files(jail))
+        return self.files_of([jail])[jail]
+
+    def files_of(self, jails: Iterable[str]) -> dict[str, list[FileState]]:
+        """The same of several, at once."""
+        return self._ask(lambda: {jail: self._files(jail) for jail in jails})
 
     def wake(self, jail: str) -> None:
         """`jail` has room again."""
@@ -164,7 +168,8 @@ class LogReader:
         while not answer.done() and time.monotonic() < deadline:
             if self._thread is None or not self._thread.is_alive():
                 self._obey()  # before the start and after the end, whoever asks does it
-            wait([answer], 0.2)
+            with suppress(Exception):  # which comes again
+                answer.result(0.2)
         return answer.result(0)
 
     # -- in the reader's thread ------------------------------------------------------------------

@@ -23,7 +23,7 @@ from server.filter import Filter
 from server.jail import Jail
 from server.plan import Plan, difference
 from server.plugins import Plugin, check
-from server.reader import FileState
+from server.reader import FileState as FileState
 from server.records import Order
 from server.resolver import origin_of
 from server.store import Store
@@ -163,6 +163,13 @@ class Server:
     def files(self, name: str) -> list[FileState]:
         """The log files that a jail follows, and how that goes."""
         return self._world.reader.files(name)
+
+    def problems_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """What is wrong now with each of these jails, as pairs of a jail and a problem."""
+        files = self._world.reader.files_of(names)
+        return [
+            (name, problem) for name in names for problem in self.worker(name).problems(files[name])
+        ]
 
     def use_action(self, jail: str, action: ActionConf, request: Callable[[Plugin], T]) -> T:
         """Have `request` done with an action in Python of a jail that is started."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.address import shortest_network
 from common.commands import Given
-from common.options import BAN_DURATION
+from common.options import BAN_DURATION, JailConf
 from server.handlers import handles
 from server.jail import Jail
 from server.records import Failure, Lift, Order
 
 if TYPE_CHECKING:
-    from server.server import Server
+    from server.server import FileState, Server
 
 T = TypeVar("T")
 _FLAVOURS = ("basic", "short", "stats", "cymru")
@@ -173,8 +173,7 @@ def _status(server: Server, given: Given, words: Sequence[Any]) -> Any:
     problems = [*server.problems.values()]
     if server.store.problem:
         problems.append(f"database: {server.store.problem}")
-    for name in names:
-        problems += [f"[{name}] {problem}" for problem in server.worker(name).problems]
+    problems += [f"[{name}] {problem}" for name, problem in server.problems_of(names)]
     if problems:
         status.append(("Problems", problems))
     return status
@@ -219,12 +218,12 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
         backend = conf.backend.lower()
         backend = "pyinotify" if backend == "auto" else backend
         return [backend, (failed, failed_ever), (banned, banned_ever)]
+    files = server.files(name)
     found: list[Any] = [("Currently failed", failed), ("Total failed", failed_ever)]
     if conf.backend.lower().startswith("systemd"):
         found.append(("Journal matches", [" ".join(match) for match in conf.journal_match]))
     else:
-        found.append(("File list", log_paths(server, name)))
-        files = server.files(name)
+        found.append(("File list", _paths(conf, files)))
         if missing := [file.path for file in files if file.is_missing]:
             found.append(("Missing files", missing))
         if cut := [f"{file.path}: {file.long_lines}" for file in files if file.long_lines]:
@@ -244,13 +243,16 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
     if enforced := worker.enforced:
         told = [f"{action} {found}/{all}" for action, (found, all) in enforced.items()]
         done.append(("Enforced", told))
-    if problems := worker.problems:
+    if problems := worker.problems(files):
         done.append(("Problems", list(problems)))
     return [("Filter", found), ("Actions", done)]
 
 
 def log_paths(server: Server, name: str) -> list[str]:
     """The files of a jail: those that its globs stand for by now, or what it was told to follow."""
-    conf = server.conf(name)
-    files = [file.path for file in server.files(name)] if conf.is_started else []
-    return files or [log.pattern for log in conf.log_paths]
+    return _paths(server.conf(name), server.files(name))
+
+
+def _paths(conf: JailConf, files: Sequence[FileState]) -> list[str]:
+    found = [file.path for file in files] if conf.is_started else []
+    return found or [log.pattern for log in conf.log_paths]

@@ -41,7 +41,7 @@ from server.packing import Failures
 from server.patrol import Patrol
 from server.plugins import Plugin
 from server.portion import Portion
-from server.reader import LogReader
+from server.reader import FileState, LogReader
 from server.records import (
     STANDING,
     Ban,
@@ -208,11 +208,9 @@ class Worker:
         """Of the actions that can tell: how many bans are enforced, and how many should be."""
         return self._actor.enforced if self._actor else {}
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What is wrong with this jail now, for `status`."""
+    def problems(self, files: Iterable[FileState]) -> tuple[str, ...]:
+        """What is wrong with this jail now, for `status`; `files` is how it stands with its logs."""
         name = self._jail.conf.name
-        files = self._world.reader.files(name)
         crowd = self._jail.crowd(self._world.clock())
         own = (self.problem, self._source_problem, self._world.journal.problem(name), crowd)
         return (

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest.mock import patch
 
 import pytest
 
@@ -121,6 +122,30 @@ def test_a_slow_request_keeps_nobody_else_waiting_and_its_own_link_in_order(path
         assert ["after"] not in repeater.asked
         repeater.gate.set()
         assert answers(slow, 2) == [(0, [GATE]), (0, ["after"])]
+
+
+def test_one_thread_does_for_those_who_ask_one_after_the_other(path):
+    threads = set()
+
+    def answer(message):
+        threads.add(threading.current_thread())
+        return 0, message
+
+    with a_server(path, answer), a_link(path) as link:
+        for number in range(100):
+            link.sendall(encode([str(number)]))
+            assert answers(link, 1) == [(0, [str(number)])]
+    # The answer may be here before its thread is free again.
+    assert len(threads) <= 3
+
+
+@pytest.mark.parametrize("lingering", [0, 0.0005])
+def test_a_thread_that_is_about_to_go_loses_no_request(path, lingering):
+    with patch("server.control._LINGERING", lingering), a_server(path), a_link(path) as link:
+        for number in range(1000):
+            link.sendall(encode([str(number)]))
+            assert answers(link, 1) == [(0, [str(number)])]
+            time.sleep(number % 7 * 0.0002)
 
 
 def test_rubbish_is_answered_and_the_link_stays(path):

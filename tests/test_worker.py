@@ -531,7 +531,7 @@ def test_an_unforeseen_error_is_shown_and_the_jail_goes_on(place):
     ssh = place(max_retry=1)
 
     assert ssh.worker.offer("not a block at all")
-    eventually(lambda: ssh.worker.problems)
+    eventually(lambda: ssh.worker.problems([]))
     ssh.see(EVE)
 
     eventually(lambda: f"ban {EVE}" in ssh.ran)
@@ -542,7 +542,7 @@ def test_an_error_of_a_request_comes_back_to_who_asked(place):
 
     with pytest.raises(ZeroDivisionError):
         ssh.worker.ask(lambda jail: 1 / 0)
-    assert ssh.worker.problems == ()
+    assert ssh.worker.problems(ssh.reader.files("ssh")) == ()
 
 
 def test_a_log_that_is_missing_is_a_matter_of_its_jail(place, tmp_path):
