@@ -33,7 +33,8 @@ from server.watch import EVERYTHING, Bell, Watcher, places
 
 log = logging.getLogger("fail2ban.reader")
 
-POLL = 1.0  # seconds between looks where nobody tells us
+POLL = 0.5  # seconds between looks at a file where nobody tells us
+_GLOBBING = 1.0  # the same at which files there are
 SAFETY = 30.0  # the same where inotify does: on a network file system it misses others' writes
 _TOGETHER = 0.5  # what is due so soon is looked at with what is due now, to wake once
 _GATHERED = 0.1  # seconds for which those who begin to follow wait for others
@@ -343,7 +344,7 @@ class LogReader:
             for one in self._jails.values()
             if any(_is_glob(log_path.pattern) for log_path in one.logs)
         )
-        self._next_scan = now + (POLL if is_globbing else SAFETY) if self._jails else math.inf
+        self._next_scan = now + (_GLOBBING if is_globbing else SAFETY) if self._jails else math.inf
 
     def _expand(self, subscription: _Subscription) -> None:
         """Follow what matches now, and nothing that is over or is not asked for any more."""
