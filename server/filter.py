@@ -6,6 +6,7 @@ Exact and in order.  Knows nothing of files being followed, of counting, or of h
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -15,7 +16,17 @@ from typing import Any, NamedTuple
 from common.options import JailConf
 from server.aside import Aside, Kept
 from server.dates import DateHit
-from server.lines import LONGEST_LINE, Lines, Way, encoding_of, lent, lines_of, not_ahead, without
+from server.lines import (
+    LESSONS,
+    LONGEST_LINE,
+    Lines,
+    Way,
+    encoding_of,
+    lent,
+    lines_of,
+    not_ahead,
+    without,
+)
 from server.literals import Cut, Need, needs_of, trees_kept
 from server.packing import Failures, Packer
 from server.quick import Numbers, Quick
@@ -93,6 +104,7 @@ class Filter:
         self.rules = self._rules.rules
         self.ignore_rules = self._rules.ignore_rules
         self._encoding = encoding
+        self._is_utf_8 = codecs.lookup(encoding).name == "utf-8"
         self._decode = self.lines.decode
         # Whether what a line means may depend on lines long before it.
         self.remembers = conf.max_lines > 1 or self._rules.has_talks
@@ -103,6 +115,7 @@ class Filter:
         self._ready: _Screens | None = None
         self._made: dict[str, _Screens] = {}
         self._wanted: tuple[_Screens, Wanted | None] | None = None
+        self._entries = 0  # of the journal, so far
         self._is_busy = False  # so many fail that nothing is set aside
         self._has_parted_ids = False  # dates were cut out of ids
 
@@ -186,6 +199,9 @@ class Filter:
                 lines = ((offset + at, line, None) for at, line in lines_of(block.data))
                 self._catch(block.path, lines, now, caught)
             return caught
+        if self._tells_entries_apart(len(block.entries)):
+            self._quick.failures(self._entries_of(block, now), caught)
+            return caught
         every = self._rules.every
         for moment, text in block.entries:
             line, when = text[:LONGEST_LINE], not_ahead(moment, now)
@@ -193,6 +209,24 @@ class Filter:
             if failure is not None:
                 caught.add(failure)
         return caught
+
+    def _tells_entries_apart(self, more: int) -> bool:
+        """Whether entries of the journal, of which `more` have come, are searched for those worth it."""
+        self._entries += more
+        # The others need more than a few to be made.
+        return self._entries > LESSONS and self._is_utf_8 and self.screen is not None
+
+    def _entries_of(self, block: JournalBlock, now: float) -> Iterator[tuple[Any, ...]]:
+        """Those entries that are worth it, each a tuple like `Line`."""
+        screen, source, entries = self._screens.whole, block.source, block.entries
+        assert screen is not None
+        lines = [text[:LONGEST_LINE] for _, text in entries]  # an entry is one line
+        data = "\n".join(lines).encode("utf-8", "surrogatepass")
+        at = index = 0
+        for begin, _, mask in screen.places(data):
+            index += data.count(b"\n", at, begin)
+            at, line = begin, lines[index]
+            yield source, -1, line, line, 0, not_ahead(entries[index][0], now), mask, None
 
     def _catch(
         self, path: str, candidates: Iterable[Candidate], now: float, caught: Failures

@@ -39,6 +39,9 @@ _OPTIONS = ("journalpath", "journalfiles", "journalflags", "namespace", "rotated
 _LINE_END = re.compile(r"\r\n|[\r\n]")
 _MOMENT = re.compile(r"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")  # of an entry, as its cursor tells it
 
+# How a journal.Reader gives single fields; its library has had them for ten years, but says nothing of them.
+_QUICK_WAYS = ("_next", "_get", "_get_realtime", "_get_cursor")
+
 Match = tuple[str, ...]  # words: FIELD=VALUE, or + between alternatives
 
 
@@ -156,20 +159,77 @@ def _select(reader: Any, matches: tuple[Match, ...]) -> None:
                 raise JournalUnavailable(f"journalmatch: {word!r} is no FIELD=VALUE") from None
 
 
-def text_of(entry: Mapping[str, Any]) -> str:
-    """An entry as a line, as syslog would write it, but for the date: `host sshd[123]: message`."""
-    host, message = _text(entry.get("_HOSTNAME")), _text(entry.get("MESSAGE"))
-    name = _text(entry.get("SYSLOG_IDENTIFIER")) or _text(entry.get("_COMM"))
-    pid = _text(entry.get("_PID")) or _text(entry.get("SYSLOG_PID"))
+class EntryReader:
+    """The entries of a reader, one after the other; it stands at one once `next` or `back` says True.
+
+    Of an entry's 25 fields five are needed.  The usual way to read one makes a dictionary of them all,
+    which takes five times as long; it is gone where the library has no other.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self._is_quick = all(hasattr(reader, name) for name in _QUICK_WAYS)
+        self._entry: Mapping[str, Any] = {}
+
+    def next(self) -> bool:
+        """Go to the next entry; False if there is none."""
+        if self._is_quick:
+            return bool(self._reader._next())
+        self._entry = self._reader.get_next()
+        return bool(self._entry)
+
+    def back(self, count: int) -> bool:
+        """Go back by so many; False where none is before."""
+        self._entry = self._reader.get_previous(count)
+        return bool(self._entry)
+
+    @property
+    def line(self) -> tuple[float, str]:
+        """When it was written, in seconds, and its text."""
+        if not self._is_quick:
+            return self._entry["__REALTIME_TIMESTAMP"], text_of(self._entry.get)
+        reader = self._reader
+        moment, get = _seconds(reader._get_realtime()), reader._get
+        try:  # what most entries have
+            host, name, pid = get("_HOSTNAME"), get("SYSLOG_IDENTIFIER"), get("_PID")
+            data = b"%b %b[%b]: %b" % (host, name, pid, get("MESSAGE"))
+        except KeyError:
+            return moment, text_of(self._field)
+        if not (host and name and pid) or b"\n" in data or b"\r" in data:
+            return moment, text_of(self._field)
+        return moment, data.decode("utf-8", "replace").rstrip()
+
+    @property
+    def cursor(self) -> str:
+        cursor: str = self._reader._get_cursor() if self._is_quick else self._entry["__CURSOR"]
+        return cursor
+
+    def _field(self, name: str) -> bytes | None:
+        try:
+            value: bytes = self._reader._get(name)
+            return value
+        except KeyError:
+            return None
+
+
+def text_of(field: Callable[[str], Any]) -> str:
+    """An entry as a line, as syslog would write it, but for the date: `host sshd[123]: message`.
+
+    `field` gives what it has under a name, or None.
+    """
+    host, message = _text(field("_HOSTNAME")), _text(field("MESSAGE"))
+    name = _text(field("SYSLOG_IDENTIFIER")) or _text(field("_COMM"))
+    pid = _text(field("_PID")) or _text(field("SYSLOG_PID"))
     origin = f"{name}[{pid}]:" if pid and name else f"{name}:" if name else ""
+    text = " ".join(part for part in (host, origin, message.rstrip()) if part)
     # One entry is one line, whatever somebody has made a service write.
-    return _LINE_END.sub(" ", " ".join(part for part in (host, origin, message.rstrip()) if part))
+    return _LINE_END.sub(" ", text) if "\n" in text or "\r" in text else text
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):  # a field can be there more than once
         value = value[0] if value else ""
-    if isinstance(value, bytes):  # which is no UTF-8
+    if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return "" if value is None else str(value)
 
@@ -324,36 +384,34 @@ class _Follower:
 
     def _remind(self, reader: Any, cursor: str) -> None:
         """Deliver the entries up to that of `cursor`, where `reader` is, as known."""
-        entry = reader.get_previous(_REMINDER)
-        if not entry:  # there is none before it
+        entries = EntryReader(reader)
+        is_there = entries.back(_REMINDER)
+        if not is_there:  # there is none before it
             reader.seek_cursor(cursor)
-            entry = reader.get_next()
-        entries: list[tuple[float, str]] = []
-        while entry:
-            entries.append((entry["__REALTIME_TIMESTAMP"], text_of(entry)))
+            is_there = entries.next()
+        lines: list[tuple[float, str]] = []
+        while is_there:
+            lines.append(entries.line)
             if reader.test_cursor(cursor):
                 break
-            entry = reader.get_next()
+            is_there = entries.next()
         else:  # somebody takes files away just now
             reader.seek_cursor(cursor)
-            reader.get_next()
-        if entries:
-            self._insist(JournalBlock(self.source.name, tuple(entries), cursor, is_known=True))
+            entries.next()
+        if lines:
+            self._insist(JournalBlock(self.source.name, tuple(lines), cursor, is_known=True))
         self._is_reminded = False
 
     def _hand_on(self, reader: Any) -> bool:
         """Deliver what comes next; False if there is nothing."""
-        entries: list[tuple[float, str]] = []
-        cursor = ""
-        while len(entries) < _MOST_ENTRIES and not self._is_stopping:
-            entry = reader.get_next()
-            if not entry:
-                break
-            cursor = entry["__CURSOR"]
-            entries.append((entry["__REALTIME_TIMESTAMP"], text_of(entry)))
-        if not entries:
+        entries, cursor = EntryReader(reader), ""
+        lines: list[tuple[float, str]] = []
+        while len(lines) < _MOST_ENTRIES and not self._is_stopping and entries.next():
+            lines.append(entries.line)
+            cursor = entries.cursor
+        if not lines:
             return False
-        if not self._insist(JournalBlock(self.source.name, tuple(entries), cursor)):
+        if not self._insist(JournalBlock(self.source.name, tuple(lines), cursor)):
             return False
         self.cursor = cursor
         return True

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from calendar import timegm
+from unittest.mock import patch
 
 import pytest
 
+from bench import logs as made_up
 from common.errors import RegexError
 from common.options import JailConf
 from server.filter import Filter
@@ -15,7 +17,7 @@ from server.literals import required
 from server.packing import Packer
 from server.quick import Line
 from server.records import Excerpt, JournalBlock, LogBlock, Position
-from tests.filters import a_filter
+from tests.filters import a_filter, conf_of
 
 NOW = timegm((2026, 11, 23, 12, 0, 0))
 FAILED = "^failed from <HOST>$"
@@ -223,6 +225,49 @@ def test_journal_entries_bring_their_moment():
         ("192.0.2.2", NOW - 4.0),
         ("192.0.2.3", NOW),
     ]
+
+
+def journal_of(texts, size):
+    """Blocks of the journal with these entries, an entry a second."""
+    entries = [(NOW - len(texts) + number, text) for number, text in enumerate(texts)]
+    for begin in range(0, len(entries), size):
+        yield JournalBlock("systemd", tuple(entries[begin : begin + size]), f"c{begin}")
+
+
+@pytest.mark.parametrize("size", [1, 7, 500])
+@pytest.mark.parametrize("has_hyperscan", [True, False])
+def test_of_many_journal_entries_the_same_fail_as_when_each_is_tried(size, has_hyperscan):
+    sshd = conf_of("sshd", (("mode", "aggressive"),))
+    texts = [line[16:-1] for line, _ in made_up.lines("auth", 4000, 0.3, seed=3, end=NOW)]
+    texts[::97] = ["" for _ in texts[::97]]
+    texts[::89] = [f"{text}\0 caf\u00e9 \udc80 \x85" for text in texts[::89]]
+    texts[::83] = [f"{text} {'x' * LONGEST_LINE} from 192.0.2.1" for text in texts[::83]]
+    tried, told_apart = Filter(sshd, has_screen=False), Filter(sshd)
+
+    with patch("server.screen._MUCH", 0 if has_hyperscan else 1 << 40):
+        found = [told_apart.failures(block, NOW) for block in journal_of(texts, size)]
+
+    assert found == [tried.failures(block, NOW) for block in journal_of(texts, size)]
+    assert sum(map(len, found)) > 1000
+    assert told_apart.screen.helps
+
+
+def test_a_journal_entry_may_have_letters_that_only_look_like_those_of_a_word():
+    filter = a_filter("(?i)^no kelvins? from <HOST>$", date_pattern=None)
+    texts = ["nothing of interest"] * 200 + ["no \u212aelvin\u017f from 192.0.2.9"]
+
+    found = [each.host for block in journal_of(texts, 50) for each in filter.failures(block, NOW)]
+
+    assert found == ["192.0.2.9"]
+
+
+def test_entries_of_a_journal_that_is_not_in_utf_8_are_each_tried():
+    filter = a_filter("(?i)^no kelvin from <HOST>$", date_pattern=None, log_encoding="latin-1")
+    texts = ["nothing of interest"] * 200 + ["no \u212aelvin from 192.0.2.9"]
+
+    found = [each.host for block in journal_of(texts, 50) for each in filter.failures(block, NOW)]
+
+    assert found == ["192.0.2.9"]
 
 
 # -- conversations, several lines

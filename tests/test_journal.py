@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import builtins
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from server import journal
 from server.journal import (
+    EntryReader,
     JournalReader,
     JournalSource,
     JournalUnavailable,
@@ -192,7 +195,7 @@ def test_positions_in_different_journals_do_not_meet():
     ],
 )
 def test_an_entry_is_one_line_as_syslog_would_write_it(entry, text):
-    assert text == text_of(entry)
+    assert text == text_of(entry.get)
 
 
 def test_a_cursor_tells_its_moment():
@@ -206,11 +209,39 @@ def test_a_cursor_tells_its_moment():
 def test_entries_of_a_real_sshd_are_read_as_lines(book):
     book.add(CAPTURED.read_text("utf-8"))
     reader = opened(book.source, ANY)
-    entries = [text_of(entry) for entry in reader]
+    entries = [text_of(entry.get) for entry in reader]
     reader.close()
 
     assert "srv sshd[205]: Failed password for alice from 192.0.2.14 port 39155 ssh2" in entries
     assert all(text.startswith("srv sshd[") for text in entries)
+
+
+def test_entries_are_read_alike_in_the_quick_way_and_the_one_that_the_library_tells_of(book):
+    book.add(CAPTURED.read_text("utf-8"))
+    book.write("one\x85two", " ", "trailing \x0c ", "caf\u00e9", comm="login")
+    moment = int(time.time() * 1e6)
+    book.add(
+        "".join(
+            f"__REALTIME_TIMESTAMP={moment + number}\n_BOOT_ID={'a' * 32}\n_COMM=odd\n{fields}\n\n"
+            for number, fields in enumerate(
+                ["MESSAGE=bare", "_HOSTNAME=srv\n_PID=5", "SYSLOG_PID=6"]
+            )
+        )
+    )
+
+    def read():
+        with contextlib.closing(opened(book.source, ())) as reader:
+            entries, found = EntryReader(reader), []
+            while entries.next():
+                found.append((entries.line, entries.cursor))
+            assert entries.back(2)
+            return [*found, (entries.line, entries.cursor)]
+
+    quick = read()
+    with patch("server.journal._QUICK_WAYS", ("nosuch",)):
+        assert quick == read()
+    assert "odd: bare" in [text for (_, text), _ in quick]
+    assert len(quick) > 50
 
 
 def test_old_entries_are_passed_over_and_new_ones_come_when_they_are_written(book, jail):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from common.errors import CommandError
-from server.journal import JournalUnavailable, opened, source_of, text_of
+from server.journal import EntryReader, JournalUnavailable, opened, source_of
 from tryout.progress import Advance
 from tryout.unpack import PIECE, Damaged, unpacked, whole_lines
 
@@ -99,5 +99,6 @@ def _journal(words: str, matches: tuple[tuple[str, ...], ...]) -> Entries:
         raise CommandError(str(error)) from None
     with reader:
         reader.seek_head()
-        while entry := reader.get_next():
-            yield entry["__REALTIME_TIMESTAMP"], text_of(entry)
+        entries = EntryReader(reader)
+        while entries.next():
+            yield entries.line
