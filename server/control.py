@@ -59,14 +59,13 @@ class _Link:
 
 
 class _Hands(Generic[T]):
-    """Threads for whatever is to be done at once, as many as there is work at the same time."""
+    """Threads, as many as there are tasks at the same time; none waits for another one's end."""
 
     def __init__(self, work: Callable[[T], None]) -> None:
         self._work = work
         self._tasks: SimpleQueue[T] = SimpleQueue()
-        self._free = threading.Semaphore(
-            0
-        )  # how many threads wait for a task that is not yet theirs
+        # How many threads wait, less the tasks that are on their way to them.
+        self._free = threading.Semaphore(0)
 
     def take(self, task: T) -> None:
         """Have `task` done; RuntimeError where the system has no thread left."""

@@ -162,8 +162,8 @@ def _select(reader: Any, matches: tuple[Match, ...]) -> None:
 class EntryReader:
     """The entries of a reader, one after the other; it stands at one once `next` or `back` says True.
 
-    Of an entry's 25 fields five are needed.  The usual way to read one makes a dictionary of them all,
-    which takes five times as long; it is gone where the library has no other.
+    Of an entry's 25 fields five are needed.  The way that the library tells of makes a dictionary of
+    all and takes three times as long; it is taken where there is no other.
     """
 
     def __init__(self, reader: Any) -> None:
