@@ -486,13 +486,16 @@ def open_copies_since(path: str, position: Position, current: Source, limit: int
 def last_before(path: str, source: Source, length: int) -> bytes:
     """Up to `length` bytes at the end of the rotated file that was written before `source`."""
     for other, status in _numbered(path):
-        if status.st_ino != source.inode and status.st_mtime_ns <= source.status.st_mtime_ns:
-            before = _open_quietly(other)
-            if before is None:
-                return b""
-            with before:
-                offset = max(0, before.size - length)
-                return before.bytes_at(offset, length)
+        if status.st_ino == source.inode or status.st_mtime_ns > source.status.st_mtime_ns:
+            continue
+        before = _open_quietly(other)
+        if before is None:
+            return b""
+        with before:
+            if before.fingerprint and before.fingerprint == source.fingerprint:
+                continue  # a copy of `source`, which is to be truncated
+            offset = max(0, before.size - length)
+            return before.bytes_at(offset, length)
     return b""
 
 

@@ -249,8 +249,9 @@ class Tail:
             else:  # some jails read it already, for what stood there before
                 copy.close()
             for jail, cursor in cursors.items():
-                if jail not in older.cursors:
-                    self._place(jail, older, min(cursor.offset, older.source.size))
+                offset = min(cursor.offset, older.source.size)
+                if jail not in older.cursors and self._place(jail, older, offset):
+                    older.cursors[jail].reminder = cursor.reminder
         elif marks and (lost := size - min(marks)[0]) > 0:
             log.warning("%s was truncated; %d bytes of it were not read yet", self.path, lost)
         self._sharing.forget()
@@ -359,20 +360,25 @@ class Tail:
         if generation is not self._files.current or member.is_globbed:
             return False
         copies = open_copies_since(self.path, position, generation.source, OLDER - 1)
-        for copy in copies:
+        for number, copy in enumerate(copies):
             older = self._files.find(copy.identity)
             if older is None:
                 older = Generation(copy, now, now, is_copy=True)
                 self._files.older.append(older)
             else:
                 copy.close()
-            self._place(jail, older, 0)
+            if self._place(jail, older, 0) and not number:
+                self._have_reminded(jail, older, 0)
         return bool(copies)
 
     def _go_on(self, jail: str, generation: Generation, offset: int) -> None:
         """Its cursor is where an earlier run has got to: `offset`, if no less is passed over."""
+        generation.cursors[jail].is_moved = True
+        self._have_reminded(jail, generation, offset)
+
+    def _have_reminded(self, jail: str, generation: Generation, offset: int) -> None:
+        """An earlier run has got to `offset`: what it read before is handed out again, as known."""
         cursor = generation.cursors[jail]
-        cursor.is_moved = True
         if cursor.offset == offset:
             cursor.reminder = self._members[jail].reminder
 
@@ -388,8 +394,12 @@ class Tail:
                 return
             generation = Generation(source, now, now)
             self._files.older.insert(self._files.rank(source), generation)
-        if jail not in generation.cursors:
-            self._place(jail, generation, position.offset)
+        if jail in generation.cursors or not self._place(jail, generation, position.offset):
+            return
+        self._have_reminded(jail, generation, position.offset)
+        for later in self._files:  # so that nothing is handed out twice
+            if later is not generation and (cursor := later.cursors.get(jail)):
+                cursor.reminder = min(cursor.reminder, cursor.offset)
 
     def _left_behind(self, position: Position) -> Source | None:
         """The file of `position` where it now has another name, or a copy where it was cut."""

@@ -357,6 +357,81 @@ def test_what_is_known_may_stand_in_the_file_before(log, reminder, known):
     assert (jail.known.decode(), jail.lines) == (known, ["newer"])
 
 
+def test_what_is_known_comes_before_a_straggler_in_the_file_before(log):
+    tail = follow(log, first := Jail())
+    look(tail)
+    old = renamed(log)
+    log.write_text("new\n")
+    look(tail, 1)
+    append(old, "late\n")
+    jail = reminded(100)
+    jail.position, jail.older = first.position, first.older
+    look(follow(log, jail))
+
+    assert [(block.data, block.is_known) for block in jail.blocks] == [
+        (b"one\ntwo\n", True),
+        (b"late\n", False),
+        (b"new\n", True),
+    ]
+
+
+def test_what_is_known_comes_before_what_was_copied_away_meanwhile(log):
+    tail = follow(log, first := Jail())
+    look(tail)
+    log.with_name("auth.log.1").write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+    look(tail, 1)
+    assert first.position.offset == 0
+    log.with_name("auth.log.1").rename(log.with_name("auth.log.2"))
+    append(log, "three\n")
+    log.with_name("auth.log.1").write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+    append(log, "four\n")
+    jail = reminded(100)
+    jail.position, jail.older = first.position, first.older
+    look(follow(log, jail))
+
+    assert [(block.data, block.is_known) for block in jail.blocks] == [
+        (b"one\ntwo\n", True),
+        (b"three\n", False),
+        (b"four\n", False),
+    ]
+
+
+def test_what_is_known_is_handed_out_also_where_the_log_is_copied_and_truncated_just_then(log):
+    look(follow(log, first := Jail()))
+    append(log, "three\n")
+    jail = reminded(100)
+    jail.position = first.position
+    tail = follow(log, jail)
+    tail.check(0)
+    log.with_name("auth.log.1").write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+    append(log, "four\n")
+    look(tail, 1)
+
+    assert [(block.data, block.is_known) for block in jail.blocks] == [
+        (b"one\ntwo\n", True),
+        (b"three\n", False),
+        (b"four\n", False),
+    ]
+
+
+def test_a_copy_that_is_being_made_of_a_log_is_not_the_file_before_it(log):
+    look(follow(log, first := Jail()))
+    log.with_name("auth.log.2").write_text("zero\n")
+    append(log, "three\n")
+    log.with_name("auth.log.1").write_bytes(log.read_bytes())
+    for number, name in enumerate(["auth.log.2", "auth.log.1", "auth.log"]):
+        os.utime(log.with_name(name), (number, number))
+    jail = reminded(100)
+    jail.position = first.position
+    look(follow(log, jail))
+
+    assert jail.known == b"zero\none\ntwo\n"
+    assert jail.lines == ["three"]
+
+
 def test_what_a_jail_need_not_read_is_passed_over_for_it_alone(log, caplog):
     caplog.set_level("INFO")
     one, other = Jail("picky"), Jail("sshd")
