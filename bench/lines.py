@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import RawIOBase
 
-from bench import inside, logs, yardsticks
+from bench import inside, journal, logs, yardsticks
 from bench.cases import LINES, Case, Quantity, Surroundings, Trial, Values, definition, jail
 from bench.machine import ran
 from bench.servers import Implementation, append, environment, wait_until
@@ -105,6 +105,29 @@ def _growing(subject: Subject, sizes: tuple[int, ...], surroundings: Surrounding
         }
 
     return Trial(measured, loops)
+
+
+def _of_a_journal(usual: int, surroundings: Surroundings) -> Trial:
+    place = surroundings.place
+    written = journal.write(place / "whole.journal", surroundings.lines(usual), SOME_SSH.share)
+    begun = journal.write(place / "begun.journal", 20, 0.0, ago=logs.SPAN)  # one must be there
+
+    def measured(who: Implementation) -> Values:
+        with surroundings.empty_directory() as folder:
+            journal.put(begun.path, folder / "system.journal")
+            backend, match = f"systemd[journalpath={folder}]", "_COMM=sshd"
+            one = {"bench": jail("sshd", "{place}/x.log", backend=backend, journalmatch=match)}
+            with surroundings.server(who, one) as (server, _):
+                expected = {"bench": begun.failures + written.failures}
+                feed = partial(journal.put, written.path, folder / "system@2.journal")
+                cost = server.cpu_until_found(expected, feed)
+        return {"entries": written.entries / cost}
+
+    def loop() -> dict[str, Values]:
+        cost = journal.cpu_of_loop(written, SOME_SSH.regex)
+        return {"entries": {"`journal.Reader` loop": written.entries / cost}}
+
+    return Trial(measured, loop)
 
 
 _ONE_OF_TWENTY = {"first": jail("nginx-botsearch", "{place}/x.log")}
@@ -229,8 +252,26 @@ LOG_CASES = (
     _log_case("access-all", "access log of which every line matches, stock nginx-botsearch", ALL_PROBES, 150_000, 100_000, 2_400),
     _log_case("app-1", "application log with ISO dates, 1 % failures", LOGINS, _MILLION, 2_500_000, 62_000),
 )  # fmt: skip
+_JOURNAL_CASES = (
+    (
+        Case(
+            "journal",
+            {
+                "entries": Quantity(
+                    "the journal, entries of sshd of which a fifth fails, stock sshd",
+                    "entries per CPU-second",
+                    means="a file with all of them is put into the journal's directory",
+                )
+            },
+            partial(_of_a_journal, 200_000),
+        ),
+    )
+    if journal.is_here()
+    else ()
+)
 CASES = (
     *LOG_CASES,
+    *_JOURNAL_CASES,
     Case(
         "twenty-jails",
         {
