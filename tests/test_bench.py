@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import inside, lines, logs
+from bench import inside, journal, lines, logs
 from bench.cases import Surroundings
 from bench.page import page, plots
 from bench.results import OURS, Figure, Results, read
 from bench.servers import ROOT
+from tests.support import unavailable
 
 SUBJECTS = (lines.SOME_SSH, lines.MOSTLY_SSH, lines.PROBES, lines.ALL_PROBES, lines.LOGINS, lines.AMONG_TWENTY)  # fmt: skip
 
@@ -59,3 +60,13 @@ def test_the_page_has_each_figure_and_its_ratio_and_the_plots_are_xml():
     for name, svg in drawn.items():
         assert f"({name})" in text
         ElementTree.fromstring(svg)
+
+
+def test_a_journal_holds_what_sshd_says_in_a_log(tmp_path):
+    if not journal.is_here():
+        unavailable("no journal can be written or read here")
+
+    found = journal.write(tmp_path / "x.journal", 3000, 0.1)
+
+    assert 100 < found.failures < found.entries / 3 < 1000
+    assert journal.cpu_of_loop(found, lines.SOME_SSH.regex) > 0  # it has seen them all
