@@ -12,6 +12,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -155,13 +156,12 @@ class Aside:
 
     def sort(
         self, path: str, start: int, data: bytes, tokens: Iterable[Token | None]
-    ) -> list[Kept]:
+    ) -> tuple[list[Kept], list[Kept]]:
         """Keep the block `data`, which begins at `start` of its file.
 
-        Return the lines to be read: of it and of earlier ones those of conversations in which
-        somebody now fails (`tokens`, one for each line that tells so), of it also those of
-        conversations where somebody has, as long as a block that names them is kept.  Those that
-        tell so may be among them.
+        Return the lines to be read: of earlier blocks those of conversations in which somebody now
+        fails (`tokens`, one for each line that tells so), of it these, and those of conversations where
+        somebody has, as long as a block that names them is kept.  Those that tell so may be among them.
         """
         told = Counter(token for token in tokens if token is not None)
         fresh = _Block(data, [(0, path, start)], {*told, *self._opened})
@@ -170,17 +170,19 @@ class Aside:
         earlier: list[Kept] = []
         called: list[Kept] = []
         blocks = (*self._blocks, fresh)
-        for token, line in self._lines(fresh, 0, self._open | fresh.open, blocks, told):
+        for token, line, _ in self._lines(fresh, 0, self._open | fresh.open, blocks, told):
             called.append(line)
             fresh.open.add(token)  # so that it is not taken for unread later on
         if new:
             begin = self._begin()
             for block in self._blocks:
-                earlier += (line for _, line in self._lines(block, begin, new, [fresh]))
+                found = sorted(self._lines(block, begin, new, [fresh]), key=itemgetter(2))
+                earlier += (line for _, line, _ in found)
                 begin = 0
         if data or fresh.open:
             self._keep(fresh)
-        return list(dict.fromkeys(earlier + called))  # a line may hold ids of two kinds
+        # A line may hold ids of two kinds.
+        return list(dict.fromkeys(earlier)), list(dict.fromkeys(called))
 
     def take_all(self) -> list[Kept]:
         """All lines that are kept and were not read, in their order; none is kept any longer."""
@@ -205,10 +207,11 @@ class Aside:
         tokens: Set[Token],
         named: Iterable[_Block],
         told: Mapping[Token, int] = _NONE_TOLD,
-    ) -> Iterator[tuple[Token, Kept]]:
+    ) -> Iterator[tuple[Token, Kept, int]]:
         """The lines of `block`, from `begin` on, with one of `tokens`, which are all open in `named`.
 
-        Where a token stands in those lines alone that have `told` of it, they may be left out.
+        Each with the token and where that stands.  Where a token stands in those lines alone that have
+        `told` of it, they may be left out.
         """
         if not tokens or not block.data:
             return
@@ -216,7 +219,7 @@ class Aside:
         for token, at in self._places(block, begin, tokens, named, told):
             if not end - len(line.data) <= at < end:  # a line may be full of an id
                 line, end = block.line_at(at)
-            yield token, line
+            yield token, line, at
 
     def _places(
         self,

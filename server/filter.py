@@ -10,6 +10,7 @@ import codecs
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -296,7 +297,7 @@ class Filter:
                 self._is_busy, kept = True, aside.take_all()
         if self._is_busy:
             worthy = list(_places(whole, block, begin))
-            earlier = self._of_kept(kept, block, begin, last, now)
+            earlier = self._of_kept(kept, last, now)
             before = len(caught)
             self._quick.failures(chain(earlier, self._read(block, begin, worthy, now)), caught)
             self._is_busy = _CALM * (len(caught) - before) >= len(worthy)
@@ -307,17 +308,20 @@ class Filter:
             return
         lines = list(self._read(block, begin, worthy, now))
         tokens = list(map(aside.token_of, self._ids_of(tried.key for *_, tried in lines)))
-        kept = aside.sort(block.path, block.start.offset + begin, block.data[begin:], tokens)
+        path, start, data = block.path, block.start.offset + begin, block.data[begin:]
         if None in tokens or self._has_parted_ids:
             self._read_all()
-            kept += aside.take_all()
-        if kept:
-            path = block.path
+            kept = aside.take_all()
+            own = [Kept(path, start + at, line) for at, line in lines_of(data)]
+        else:
+            kept, own = aside.sort(path, start, data, tokens)
+        if own:
             read = {line[1] for line in lines}
-            kept = [one for one in kept if one.path != path or one.offset not in read]
-            lines += self._of_kept(kept, block, begin, last, now)
-            lines.sort(key=lambda line: line[1] if line[0] == path else -1)
-        self._quick.failures(lines, caught)
+            own = [one for one in own if one.offset not in read]
+            lines += self._of_kept(own, last, now, block, begin)
+            lines.sort(key=itemgetter(1))
+        # Those stand before, even if their file was another one, with other offsets.
+        self._quick.failures(chain(self._of_kept(kept, last, now), lines), caught)
 
     def _read_all(self) -> None:
         """From now on, read all lines at once."""
@@ -329,12 +333,17 @@ class Filter:
         return ((key or "").encode(self._encoding, "replace") for key in keys)
 
     def _of_kept(
-        self, some: Iterable[Kept], block: LogBlock, begin: int, last: float | None, now: float
+        self,
+        some: Iterable[Kept],
+        last: float | None,
+        now: float,
+        block: LogBlock | None = None,
+        begin: int = 0,
     ) -> Iterator[tuple[Any, ...]]:
         """Lines that were set aside, to be read.
 
-        If one has no date of its own, what stands before it in its block tells its time, or the `last`
-        date before that.
+        If one has no date of its own, what stands before it in its `block`, if that is still there,
+        tells its time, or the `last` date before that.
         """
         mute = self._screens.mute
         for path, offset, data in some:
@@ -344,8 +353,9 @@ class Filter:
             if hit is not None and hit.moment is not None:
                 when = not_ahead(hit.moment, now)
             elif not self.dates.takes_now:
-                at, before = offset - block.start.offset, last
-                if path == block.path and at >= begin:
+                before = last
+                if block is not None:
+                    at = offset - block.start.offset
                     far = max(begin, at - _FAR_ENOUGH)
                     before = self.lines.last_date_in(block.data, far, at, now) or last
                 when = lent(before, now)

@@ -139,19 +139,22 @@ class Source:
         return not mark or os.pread(self._fd, len(mark), offset - len(mark)) == mark
 
     def mark_at(self, offset: int) -> bytes:
-        """The bytes right before `offset`."""
+        """The bytes right before `offset`; nothing where the file was cut since it was opened."""
         length = min(MARK, offset)
-        return os.pread(self._fd, length, offset - length)
+        mark = os.pread(self._fd, length, offset - length)
+        # Asked after that, so that it is of the file as it was.
+        return b"" if self._is_another() else mark
 
     def read(self, offset: int, mark: bytes, limit: int = BLOCK, skip: int = 0) -> bytes:
         """Up to `limit` bytes, `skip` after `offset`.
 
-        Raises `Overwritten` where `mark` does not stand before `offset`.
+        Raises `Overwritten` where `mark` does not stand before `offset`, or, if there is none, where
+        the first line is another one.
         """
         begin = offset + skip
         data = os.pread(self._fd, max(0, min(limit, self.size - begin)), begin)
         # Asked after the read: had the file been cut before or meanwhile, the mark would be gone.
-        if not self.has_mark(offset, mark) or (not offset and self._is_another()):
+        if not self.has_mark(offset, mark) or (not mark and self._is_another()):
             raise Overwritten
         return data
 

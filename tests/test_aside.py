@@ -26,7 +26,8 @@ NOW = 1_795_000_000.0
 
 def sorted_in(aside, data, *ids, start=0):
     """What is to be read once those of `ids` fail, `data` being the next block."""
-    return aside.sort(LOG, start, data, [aside.token_of(id) for id in ids])
+    earlier, own = aside.sort(LOG, start, data, [aside.token_of(id) for id in ids])
+    return earlier + own
 
 
 def lines_of(data, start):
@@ -227,13 +228,42 @@ CONF = JailConf(
 )
 
 
+NOISE = ["web d[3]: of no meaning"] * 5
 TWO_IDS = ["web d[1]: user carol tries", "[12] Nov 18 11:06:10 web d[1]: hello from 192.0.2.1"]
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.lists(st.lists(LINES, max_size=8), max_size=6))
-@example([[*TWO_IDS, "[12] Nov 18 11:06:10 d: user carol tries"], ["[12] web d[1]: refused"]])
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(),
+            st.lists(LINES, max_size=8).flatmap(
+                lambda lines: st.permutations([*lines, *NOISE]) | st.just(lines)
+            ),
+        ),
+        max_size=6,
+    )
+)
+@example(
+    [
+        (False, [*TWO_IDS, "[12] Nov 18 11:06:10 d: user carol tries"]),
+        (False, ["[12] web d[1]: refused"]),
+    ]
+)
+@example(
+    [
+        (False, ["web d[1]: hello from 192.0.2.1"]),
+        (True, ["web d[1]: refused", *NOISE]),
+    ]
+)
+@example(
+    [
+        (True, [*NOISE, "web d[1]: hello from 192.0.2.1"]),
+        (True, [*NOISE, "web d[1]: refused", *NOISE]),
+    ]
+)
 def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
+    """Some blocks are the first ones of another file at the same path."""
     found = []
     # In the third way, what is done for many lines only is done from the second one on, and ids are
     # looked for as in long blocks.
@@ -241,8 +271,9 @@ def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
         with patch("server.quick._FEW", few), patch("server.aside._SPARSE", sparse):
             filter, start = Filter(CONF, has_screen=has_screen), 0
         own = []
-        for lines in [["x"] * LESSONS, *blocks]:
+        for is_rotated, lines in [(False, ["x"] * LESSONS), *blocks]:
             data = "".join(f"{line}\n" for line in lines).encode()
+            start = 0 if is_rotated else start
             block = LogBlock(LOG, data, Position(1, 2, start), Position(1, 2, start + len(data)))
             own += filter.failures(block, NOW)
             start += len(data)

@@ -417,6 +417,33 @@ def test_what_is_known_is_handed_out_also_where_the_log_is_copied_and_truncated_
     ]
 
 
+@pytest.mark.parametrize("others", ["four\n", "four\n" * 30, "four\n" * 300])
+def test_a_log_may_be_copied_and_truncated_just_when_a_jail_is_placed_in_it(log, others):
+    log.write_text(known := "one\n" + "two\n" * 100)
+    look(follow(log, first := Jail()))
+    append(log, "three\n")
+
+    class Late(Source):
+        def mark_at(self, offset):
+            if not log.with_name("auth.log.1").exists():
+                log.with_name("auth.log.1").write_bytes(log.read_bytes())
+                os.truncate(log, 0)
+                append(log, others)
+            return super().mark_at(offset)
+
+    jail = reminded(1000)
+    tail = Tail(str(log), opened=Late)
+    tail.add(jail.inbox, first.position)
+    look(tail)
+    look(tail, 1)
+
+    assert [(block.data.decode(), block.is_known) for block in jail.blocks if block.data] == [
+        (known, True),
+        ("three\n", False),
+        (others, False),
+    ]
+
+
 def test_a_copy_that_is_being_made_of_a_log_is_not_the_file_before_it(log):
     look(follow(log, first := Jail()))
     log.with_name("auth.log.2").write_text("zero\n")
