@@ -142,15 +142,17 @@ class _Helper:
         data = text.encode("utf-8", "surrogatepass")
         places = (min(pos, len(text)), min(endpos, len(text)))
         head = protocol.HEAD.pack(way == "search", regex.flags, *places, len(source), len(data))
+        is_asked = False
         try:
             self._link.sendall(head + source + data)
+            is_asked = True
             seconds, count = protocol.ANSWER.unpack(self._read(protocol.ANSWER.size))
             spans = protocol.spans_of(self._read(4 * count), count)
         except TimeoutError:
             self.end()
             raise Unanswered("it did not get to it; is the machine so busy?") from None
         except (ConnectionError, EOFError):
-            raise self._why_ended() from None
+            raise self._why_ended(is_asked) from None
         return Answer(found(regex, text, spans), seconds, time.monotonic())
 
     def _read(self, size: int) -> bytes:
@@ -163,13 +165,13 @@ class _Helper:
             size -= len(data)
         return b"".join(parts)
 
-    def _why_ended(self) -> Exception:
+    def _why_ended(self, is_asked: bool) -> Exception:
         self._link.close()
         self._reaper.join()
         status = self._process.returncode
         if status in (-signal.SIGPROF, _OUT_OF_MEMORY):
             return OverBudget()
-        if status == -signal.SIGALRM:
+        if status == -signal.SIGALRM or not is_asked:
             return _Idle("it ended")
         return Unanswered(f"it ended with {status}")
 
