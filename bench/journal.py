@@ -69,6 +69,8 @@ def write(path: Path, count: int, share: float, ago: float = 0.0) -> Journal:
             )
     if remote.returncode:
         raise RuntimeError(f"systemd-journal-remote ended with {remote.returncode}")
+    if any(path.parent.glob(f"{path.stem}@*")):
+        raise RuntimeError(f"{entries} entries are too many for one file")
     return Journal(path, entries, failures)
 
 

@@ -263,7 +263,7 @@ _JOURNAL_CASES = (
                     means="a file with all of them is put into the journal's directory",
                 )
             },
-            partial(_of_a_journal, 200_000),
+            partial(_of_a_journal, 80_000),
         ),
     )
     if journal.is_here()
