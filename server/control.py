@@ -77,6 +77,7 @@ class _Hands(Generic[T]):
     def _run(self, task: T) -> None:
         while True:
             self._work(task)
+            del task  # perhaps megabytes, for as long as nothing comes
             self._free.release()
             try:
                 task = self._tasks.get(timeout=_LINGERING)

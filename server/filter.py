@@ -214,7 +214,7 @@ class Filter:
     def _tells_entries_apart(self, more: int) -> bool:
         """Whether entries of the journal, of which `more` have come, are searched for those worth it."""
         self._entries += more
-        # The others need more than a few to be made.
+        # To make a screen takes longer than to try a few entries.
         return self._entries > LESSONS and self._is_utf_8 and self.screen is not None
 
     def _entries_of(self, block: JournalBlock, now: float) -> Iterator[tuple[Any, ...]]:

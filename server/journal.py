@@ -39,7 +39,7 @@ _OPTIONS = ("journalpath", "journalfiles", "journalflags", "namespace", "rotated
 _LINE_END = re.compile(r"\r\n|[\r\n]")
 _MOMENT = re.compile(r"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")  # of an entry, as its cursor tells it
 
-# How a journal.Reader gives single fields; its library has had them for ten years, but says nothing of them.
+# How a journal.Reader gives single fields; its library has these, but does not promise them.
 _QUICK_WAYS = ("_next", "_get", "_get_realtime", "_get_cursor")
 
 Match = tuple[str, ...]  # words: FIELD=VALUE, or + between alternatives

@@ -52,6 +52,11 @@ class Jail:
         return b"".join(block.data for block in self.blocks if block.is_known)
 
     @property
+    def handed(self):
+        """What came, block by block, and whether it was known."""
+        return [(block.data.decode(), block.is_known) for block in self.blocks if block.data]
+
+    @property
     def lines(self):
         return self.text.decode().splitlines()
 
@@ -368,10 +373,10 @@ def test_what_is_known_comes_before_a_straggler_in_the_file_before(log):
     jail.position, jail.older = first.position, first.older
     look(follow(log, jail))
 
-    assert [(block.data, block.is_known) for block in jail.blocks] == [
-        (b"one\ntwo\n", True),
-        (b"late\n", False),
-        (b"new\n", True),
+    assert jail.handed == [
+        ("one\ntwo\n", True),
+        ("late\n", False),
+        ("new\n", True),
     ]
 
 
@@ -391,10 +396,10 @@ def test_what_is_known_comes_before_what_was_copied_away_meanwhile(log):
     jail.position, jail.older = first.position, first.older
     look(follow(log, jail))
 
-    assert [(block.data, block.is_known) for block in jail.blocks] == [
-        (b"one\ntwo\n", True),
-        (b"three\n", False),
-        (b"four\n", False),
+    assert jail.handed == [
+        ("one\ntwo\n", True),
+        ("three\n", False),
+        ("four\n", False),
     ]
 
 
@@ -410,10 +415,10 @@ def test_what_is_known_is_handed_out_also_where_the_log_is_copied_and_truncated_
     append(log, "four\n")
     look(tail, 1)
 
-    assert [(block.data, block.is_known) for block in jail.blocks] == [
-        (b"one\ntwo\n", True),
-        (b"three\n", False),
-        (b"four\n", False),
+    assert jail.handed == [
+        ("one\ntwo\n", True),
+        ("three\n", False),
+        ("four\n", False),
     ]
 
 
@@ -437,7 +442,7 @@ def test_a_log_may_be_copied_and_truncated_just_when_a_jail_is_placed_in_it(log,
     look(tail)
     look(tail, 1)
 
-    assert [(block.data.decode(), block.is_known) for block in jail.blocks if block.data] == [
+    assert jail.handed == [
         (known, True),
         ("three\n", False),
         (others, False),
