@@ -93,9 +93,10 @@ class _Conversation:
         return held
 
 
-# A conversation of which there is but one line: how to read it, if more is said, the line, and when that
-# was.  Most have no second one that matters, and to make nothing of them takes a quarter of the time.
-_Once = tuple[Callable[[Any], Said], Any, float]
+# A conversation of which there is but one line: when that was, how to read it if more is said, and what
+# that is told.  Most have no second one that matters, and to make nothing of them takes a quarter of the
+# time.
+_Once = tuple[Any, ...]
 
 
 class Conversations:
@@ -118,9 +119,16 @@ class Conversations:
     def trim(self) -> None:
         """Forget those that have been silent for longest, if more are open than may be."""
         over = len(self._open) - self._most_open
-        if over > 0:
-            # Some more are let go of than need be: who stands in front is not found at once.
-            for key in list(islice(self._open, over + self._most_open // _ROOM)):
+        if over <= 0:
+            return
+        # Some more are let go of than need be: who stands in front is not found at once.
+        room = self._most_open // _ROOM
+        if over > self._most_open:  # to put back who stays is quicker
+            left = list(islice(reversed(self._open.items()), self._most_open - room))
+            self._open.clear()
+            self._open.update(reversed(left))
+        else:
+            for key in list(islice(self._open, over + room)):
                 del self._open[key]
 
     def hear(self, key: str, said: Said, when: float) -> Told | None:
@@ -135,8 +143,8 @@ class Conversations:
     def _talk(self, key: str, said: Said, when: float) -> _Conversation:
         talk = self._open.get(key)
         if isinstance(talk, tuple):
-            say, line, began = talk
-            first = say(line)
+            began, say, *line = talk
+            first: Said = say(*line)
             talk = self._open[key] = _Conversation(began)
             talk.learn(first, began)
             self._judged(talk, first)

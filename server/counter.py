@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice, takewhile
 from typing import TypeVar
 
-from server.packing import Packer, moment_in, moment_of, without_lines
+from server.packing import Packer, lines_begin_in, moment_in, moment_of
 from server.records import Failure
 
 MOST_HOSTS = 200_000
@@ -55,6 +55,7 @@ class FailureCounter:
         self._gone = 0  # hosts that stood in front of the dictionaries, and were dropped
         self._oldest = -math.inf  # no host's last failure was before
         self._newest = -math.inf  # no failure was after
+        self._eldest = math.inf  # … or, of those that are kept, before
         self.forgotten: list[str] = []  # hosts, at the ceiling, until somebody takes them
         self.change(max_retry, find_time, max_hosts, max_matches)
 
@@ -70,7 +71,7 @@ class FailureCounter:
 
     def put(self, host: str, when: float, packed: bytes) -> int:
         """The same for a failure that the counter's packer has packed already."""
-        again, size = self._again, self._size + len(packed)
+        again = self._again
         recent = again.pop(host, None)
         if recent is None:
             first = self._once.pop(host, None)
@@ -81,29 +82,35 @@ class FailureCounter:
         recent.append(packed)
         if when >= self._newest:
             self._newest = when
-        elif when < moment_of(recent[-2]):  # logs of several files may overlap
-            recent.sort(key=moment_of)
-            when = moment_of(recent[-1])
-        many = len(recent)
-        while moment_in(recent[0])[0] < when - self._find_time or many > self._max_retry:
-            size -= len(recent[0])
+        else:  # logs of several files may overlap
+            self._eldest = min(when, self._eldest)
+            if when < moment_of(recent[-2]):
+                recent.sort(key=moment_of)
+                when = moment_of(recent[-1])
+        many, more, packer, horizon = len(recent), len(packed), self._packer, when - self._find_time
+        while many > self._max_retry or (
+            horizon > self._eldest and moment_in(recent[0])[0] < horizon
+        ):
+            more -= len(recent[0])
             del recent[0]
             many -= 1
         # An action is told the last lines only.  Where a failure has none, those before are wanted.
         last = many - self._max_matches - 1
-        if last >= 0 and self._packer.has_each_lines:
+        if last >= 0 and packer.has_each_lines:
             long = recent[last]
-            recent[last] = short = without_lines(long)
-            size += len(short) - len(long)
-        self._size = size
-        if size > self._max_size:
+            length = lines_begin_in(long)[0]
+            recent[last] = long[:length]
+            more += length - len(long)
+        self._size += more
+        if self._size > self._max_size:
             self._make_room(host)
-        packer = self._packer
         return many if packer.is_each_one else sum(map(packer.attempts_of, recent))
 
     def _put_first(self, host: str, when: float, packed: bytes) -> int:
         if when > self._newest:
             self._newest = when
+        if when < self._eldest:
+            self._eldest = when
         self._size += len(packed)
         self._once[host] = packed
         if self._size > self._max_size or len(self) > self._max_hosts:
@@ -143,6 +150,8 @@ class FailureCounter:
         self._gone += len(over)
         if self._gone > 1000 + len(self) // 4:
             self._once, self._again, self._gone = dict(self._once), dict(self._again), 0
+            first = chain(self._once.values(), (recent[0] for recent in self._again.values()))
+            self._eldest = min(map(moment_of, first), default=math.inf)
         fronts = [moment_of(packed) for packed in islice(self._once.values(), 1)]
         fronts += [moment_of(recent[-1]) for recent in islice(self._again.values(), 1)]
         self._oldest = min(fronts, default=-math.inf)

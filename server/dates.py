@@ -429,12 +429,17 @@ def _bracketed(
 ) -> Callable[[str], DateHit | None]:
     """The same for a date behind such a bracket: that is found in a tenth of the time."""
     closed, length = text + "]", len(text)
+    hits: dict[int, DateHit] = {}  # by where they start; there are few such places
+
+    def hit_at(start: int) -> DateHit:
+        hit = hits[start] = _hit(DateHit, (start, start + length, moment))
+        return hit
 
     def behind_first(line: str) -> DateHit | None:
         start = line.find("[") + 1
         if not start or not line.startswith(closed, start):
             return None
-        return _hit(DateHit, (start, start + length, moment))
+        return hits.get(start) or hit_at(start)
 
     def behind_last_unquoted(line: str) -> DateHit | None:
         end = line.find('"')
@@ -443,7 +448,7 @@ def _bracketed(
         start = line.rfind("[", 0, end) + 1
         if not start or not line.startswith(closed, start) or line.find("\\", 0, end) >= 0:
             return None
-        return _hit(DateHit, (start, start + length, moment))
+        return hits.get(start) or hit_at(start)
 
     return behind_first if bracket is Bracket.FIRST else behind_last_unquoted
 

@@ -118,7 +118,6 @@ class Filter:
         self._wanted: tuple[_Screens, Wanted | None] | None = None
         self._entries = 0  # of the journal, so far
         self._is_busy = False  # so many fail that nothing is set aside
-        self._has_parted_ids = False  # dates were cut out of ids
 
     @property
     def _screens(self) -> _Screens:
@@ -303,13 +302,13 @@ class Filter:
             self._is_busy = _CALM * (len(caught) - before) >= len(worthy)
             if not self._is_busy:
                 are_open = all(map(aside.open, self._ids_of(self._rules.talks)))
-                if self._has_parted_ids or not are_open:
+                if self._rules.has_parted_ids or not are_open:
                     self._read_all()
             return
         lines = list(self._read(block, begin, worthy, now))
-        tokens = list(map(aside.token_of, self._ids_of(tried.key for *_, tried in lines)))
+        tokens = list(map(aside.token_of, self._ids_of(line[7][2] for line in lines)))
         path, start, data = block.path, block.start.offset + begin, block.data[begin:]
-        if None in tokens or self._has_parted_ids:
+        if None in tokens or self._rules.has_parted_ids:
             self._read_all()
             kept = aside.take_all()
             own = [Kept(path, start + at, line) for at, line in lines_of(data)]
@@ -368,20 +367,10 @@ class Filter:
         known = block.found and block.found.read_by(self.lines.way)
         offset, data = block.start.offset, block.data
         lines = self.lines.read(block.path, offset, data, places, now, begin, known)
-        return lines if self._screens.aside is None else self._sifted(lines)
-
-    def _sifted(self, lines: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """`lines` without those that no rule matches but, perhaps, mute ones, unless so many fail."""
-        is_parted, is_busy = self._rules.is_parted, self._is_busy
-        tried_by, rules_of, mute = self._quick.tried, self._tried_rules_of, self._screens.mute
-        for whole in lines:
-            path, offset, line, text, cut, when, mask, _ = whole
-            if cut:
-                self._has_parted_ids |= is_parted(text, cut)
-            if is_busy:
-                yield whole
-            elif (tried := tried_by(line, text, rules_of[mask])) is not None:
-                yield path, offset, line, text, cut, when, mask | mute, tried
+        if self._screens.aside is None or self._is_busy:
+            return lines
+        # Without those that no rule matches but, perhaps, mute ones.
+        return self._quick.sifted(lines, self._tried_rules_of, self._screens.mute)
 
     # -- one line ----------------------------------------------------------------------------------
 

@@ -48,7 +48,10 @@ _json = json.JSONEncoder(default=str, separators=(",", ":")).encode
 _pack_head = _HEAD.pack
 _words = _WORDS.pack
 _word_in = _WORD.unpack_from
-moment_in = _MOMENT.unpack_from  # a tuple of one
+# Tuples of one: when a packed failure was; how many of its bytes, those in front, are the same failure
+# without its lines.
+moment_in = _MOMENT.unpack_from
+lines_begin_in = struct.Struct(f"<{_LINES_AT}xI").unpack_from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -269,11 +272,6 @@ def unpacked(kind: Kind, host: str, packed: bytes) -> Failure:
         }
         lines = tuple(_text(told).split(_BETWEEN)[1:])  # nothing where they were forgotten
     return Failure(host, when, lines, is_name, attempts, fields, path, offset, rule)
-
-
-def without_lines(packed: bytes) -> bytes:
-    """The same failure, its lines forgotten."""
-    return packed[: _word_in(packed, _LINES_AT)[0]]
 
 
 def numbered(packed: bytes, number: int) -> bytes:

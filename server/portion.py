@@ -28,6 +28,9 @@ _LENGTH = 4
 _MOST = 2000
 _LARGEST = 512 * 1024
 
+# For so many failures, to look which kinds they are takes longer than to write down one too many.
+_FAILURES_A_KIND = 100
+
 _NUMBER, _MOMENT = itemgetter(NUMBER), itemgetter(MOMENT)
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -56,7 +59,9 @@ class Portion(Collection[Failure]):
         """The failures of `hosts` as a packer has packed them that knows `kinds`."""
         many = len(failures)
         # All of them at once: there may be as many as a log has lines.
-        numbers = sorted(int.from_bytes(each, "little") for each in set(map(_NUMBER, failures)))
+        numbers: Iterable[int] = range(len(kinds))
+        if len(kinds) * _FAILURES_A_KIND > many:
+            numbers = sorted(int.from_bytes(each, "little") for each in set(map(_NUMBER, failures)))
         told = _json([(number, *kinds[number]) for number in numbers]).encode()
         whose = _json(hosts).encode()
         lengths = struct.pack(f"<{many}I", *map(len, failures))

@@ -7,7 +7,7 @@ Knows no block and no date; what it does itself, it does for speed: `rules` alon
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -26,15 +26,9 @@ _FEW = 300
 
 _MOST_MASKS = 4096
 
-_new = tuple.__new__  # of a named tuple; its own way takes three times as long
-
-
-class Tried(NamedTuple):
-    """A line that some rule matches, or may match: which, the match if it is a simple one, whose line it is."""
-
-    rule: int
-    found: Any
-    key: str | None
+# What came of a line that some rule matches, or may match: which, the match if it is a simple one, whose
+# line it is.
+Tried = tuple[int, Any, str | None]
 
 
 class Line(NamedTuple):
@@ -115,8 +109,11 @@ class Quick:
         add_host, add_moment = into.hosts.append, into.moments.append
         add_packed, presses_of = into.packed.append, into.packer.presses
         at_path, presses = None, _NO_PRESSES
-        for path, offset, line, text, _, when, mask, tried in lines:
+        has_key, mind_cut = self._rules.has_key, self._rules.mind_cut
+        for path, offset, line, text, cut, when, mask, tried in lines:
             found: Any
+            if cut and has_key:
+                mind_cut(text, cut)
             if tried is not None:
                 rule, found, _ = tried
             else:
@@ -140,7 +137,7 @@ class Quick:
                 longest = self._longest
                 continue
             if key and not key.isspace() and not (end and found[end] is not None):
-                begin(key, (say, (rule, line, text), when))
+                begin(key, (when, say, rule, line, text))
             if path is not at_path:
                 at_path, presses = path, presses_of(path)
             try:
@@ -157,18 +154,33 @@ class Quick:
                 into.add(Failure(host, when, (line,), False, 1, fields, path, offset, rule))
         talks.trim()
 
-    def tried(self, line: str, text: str, rules: Sequence[int]) -> Tried | None:
-        """Whether one of `rules` matches `line`, without its date `text`, or may do so; None if not."""
-        for rule in rules if len(line) <= self._longest else _NOT_AT_ONCE:
-            found: Any = self._attempts[rule](text)
-            if found is None:
+    def sifted(
+        self, lines: Iterable[tuple[Any, ...]], rules_of: Numbers, mute: int
+    ) -> Iterator[tuple[Any, ...]]:
+        """Those of `lines` that one of their rules matches, or may match, and what came of it.
+
+        These then may be matched by the `mute` rules, too.
+        """
+        attempts, ways, begin_of = self._attempts, self._ways, self._rules.begin
+        mind_cut = self._rules.mind_cut
+        for path, offset, line, text, cut, when, mask, _ in lines:
+            if cut:
+                mind_cut(text, cut)
+            found: Any = None
+            for rule in rules_of[mask] if len(line) <= self._longest else _NOT_AT_ONCE:
+                found = attempts[rule](text)
+                if found is not None:
+                    break
+            else:
                 continue
             if found is not _HARD:
-                keyed = self._ways[rule][0]
-                return _new(Tried, (rule, found, found[keyed] if keyed else None))
-            begun = self._rules.begin(text)
-            return None if begun is None else Tried(rule, found, begun.key)
-        return None
+                keyed = ways[rule][0]
+                key = found[keyed] if keyed else None
+            elif (begun := begin_of(text)) is not None:
+                key = begun.key
+            else:
+                continue
+            yield path, offset, line, text, cut, when, mask | mute, (rule, found, key)
 
     def _count_down(self, rule: int, text: str) -> re.Match[str] | _Hard | None:
         """Have lines read in full until it pays to make `rule` ready for many more."""
@@ -198,9 +210,9 @@ class Quick:
         begun = self._rules.begin(text)
         return None if begun is None else pattern.search(begun.content)
 
-    def _said_once_more(self, it: tuple[int, str, str]) -> Said:
+    def _said_once_more(self, rule: int, line: str, text: str) -> Said:
         """What a line says that was judged before: to keep of each what was found costs more."""
-        rules, (rule, line, text) = self._rules, it
+        rules = self._rules
         begun = rules.begin(text)
         found = None if begun is None else rules.rules[rule].search(begun.content)
         if begun is None or found is None:  # the regex has been set aside since

@@ -109,6 +109,7 @@ class Rules:
         # fail2ban 1.1 does it, to save itself the failregexes; filters may rely on either).
         self._ignores_lines = 0 < len(self.ignore_rules) < len(self.rules) - 2
         self.talks = Conversations()
+        self.has_parted_ids = False  # dates were cut out of ids
         self._windows: dict[str, deque[tuple[str, str]]] = {}
 
     @property
@@ -116,13 +117,12 @@ class Rules:
         """The group of the prefregex in which the failregexes are searched."""
         return "content" if self._content else None
 
-    def is_parted(self, text: str, cut: int) -> bool:
-        """Whether the id in a line that is `text` without its date stands on both sides of that."""
+    def mind_cut(self, text: str, cut: int) -> None:
+        """Note whether the id in a line that is `text` without its date stood on both sides of that."""
         outer = None if self.prefix is None else self.prefix.search(text)
-        if outer is None or not self._key:
-            return False
-        first, last = outer.span(self._key)
-        return first < cut < last
+        if outer is not None and self._key:
+            first, last = outer.span(self._key)
+            self.has_parted_ids |= first < cut < last
 
     @property
     def has_key(self) -> bool:
@@ -232,7 +232,7 @@ class Rules:
                     id = self._quick_id(plan, found)
                 if is_short and (is_helper or id is not None):
                     if not is_end:
-                        self.talks.begin(key, (self._said_of, (match, lines), when))
+                        self.talks.begin(key, (when, self.said, match, lines))
                         self.talks.trim()
                     return None if id is None else self._made(match, id, lines, when, path, offset)
             said = self.said(match, lines)
@@ -263,9 +263,6 @@ class Rules:
         }
         host, is_name = id
         return _new(Failure, (host, when, lines, is_name, 1, shown, path, offset, match.rule))
-
-    def _said_of(self, line: tuple[Match, tuple[str, ...]]) -> Said:
-        return self.said(*line)
 
     def _quick_id(self, plan: Plan, found: re.Match[str]) -> Id | None:
         for group in plan.addresses:

@@ -377,41 +377,46 @@ def quick_scan(expressions: Sequence[Expression], pairs: Pairs = _NO_PAIRS) -> S
     """
     import hyperscan
 
+    many = len(expressions)
     patterns: list[bytes] = []
-    # Of each pattern: which expression, and what must stand behind what is found.
-    meanings: list[tuple[int, bytes]] = []
+    # What each stands for: its expression; above those, a part of a word.
+    ids: list[int] = []
+    # Of each such part: which expression, and what must stand behind what is found.
+    parts: list[tuple[int, bytes]] = []
     for number, expression in enumerate(expressions):
         if len(expression) > 1:
             patterns.append(_regex(expression))
-            meanings.append((number, b""))
+            ids.append(number)
             continue
         for text, is_caseless in expression[0]:
             end = len(text) if is_caseless or not pairs else _rare_end(text, pairs)
             patterns.append(_regex((((text[:end], is_caseless),),)))
-            meanings.append((number, text[end:]))
+            if end == len(text):
+                ids.append(number)
+            else:
+                ids.append(many + len(parts))
+                parts.append((number, text[end:]))
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(
-        expressions=patterns,
-        ids=list(range(len(patterns))),
-        elements=len(patterns),
-        flags=[0] * len(patterns),
+        expressions=patterns, ids=ids, elements=len(patterns), flags=[0] * len(patterns)
     )
 
     def scan(data: bytes, start: int) -> list[Hit]:
         hits: list[Hit] = []
         take = hits.append
 
-        def on_hit(pattern: int, begin: int, end: int, flags: int, context: Any) -> None:
-            take((end, pattern))
+        def on_hit(id: int, begin: int, end: int, flags: int, context: Any) -> None:
+            if id < many:
+                take((end, id))
+                return
+            number, rest = parts[id - many]
+            if data.startswith(rest, start + end):
+                take((end, number))
 
         part: Any = memoryview(data)[start:]
         database.scan(part, match_event_handler=on_hit)
         hits.sort()  # as a rule they are
-        return [
-            (start + end, meanings[pattern][0])
-            for end, pattern in hits
-            if not (rest := meanings[pattern][1]) or data.startswith(rest, start + end)
-        ]
+        return hits if not start else [(start + end, number) for end, number in hits]
 
     return scan
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,6 +148,19 @@ def test_no_more_than_so_many_are_open():
     assert talks.hear("sshd[0]", line(), 0.0) is None
 
 
+@pytest.mark.parametrize("too_many", [1, 4, 40])
+def test_those_stay_open_that_were_heard_of_last(too_many):
+    talks = Conversations(most_open=4)
+    keys = [f"sshd[{number}]" for number in range(4 + too_many)]
+    for key in keys:
+        talks.begin(key, (0.0, hint))
+
+    talks.trim()
+
+    assert list(talks) == keys[-4:]
+    assert [talks.is_open(key) for key in keys] == [False] * too_many + [True] * 4
+
+
 def test_no_more_than_so_many_lines_are_held():
     answers = told(*[hint(str(n)) for n in range(3 * MOST_LINES)], line("last", HOST))
 
@@ -219,7 +233,7 @@ def test_it_makes_no_difference_when_a_first_line_is_read(heard):
         # What a helper, or a failure of somebody who is known, comes to is known without reading on.
         if not later.is_open(key) and (said.is_helper or said.id is not None):
             if not said.is_end:
-                later.begin(key, (lambda line: line, said, now))
+                later.begin(key, (now, lambda line: line, said))
             is_failure = not said.is_helper
             assert told == ((said.id, said.lines, said.fields) if is_failure else None)
         else:

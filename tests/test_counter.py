@@ -62,6 +62,17 @@ def test_hosts_that_have_been_quiet_are_dropped():
     assert len(counter) == 1 and BOB in counter
 
 
+def test_failures_grow_too_old_where_thousands_of_others_were_dropped_before():
+    counter = FailureCounter(9, 100)
+    counted(counter, [Failure(f"192.0.2.{n}", NOON) for n in range(2000)])
+    counted(counter, failures(EVE, at=[40, 90]))
+
+    counter.drop_older_than(NOON + 50)
+
+    assert len(counter) == 1
+    assert counted(counter, failures(EVE, at=[140, 141])) == [3, 3]
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 300), st.integers(1, 3)), max_size=60
