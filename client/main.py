@@ -203,7 +203,7 @@ class Session:
         try:
             link.ask(["server-stream", list(reading.sent)])
         except Refused:  # one that knows half of its configuration is worse than none
-            link.ask(["stop"])
+            self._end_server()
             raise
         self._print(["server-status"], link.ask(["server-status"]))
         return 0
@@ -251,15 +251,20 @@ class Session:
 
     def quit(self, given: Given) -> int:
         """End the server, and wait until it is gone, so that another may start."""
-        with self._link(None).open() as connection:
-            answer = connection.ask(["stop"])
-        if not is_gone(connection.server_process, patience(self._choices)):
-            text = f"The server does not end (process {connection.server_process})"
-            return self._failed("no_end", text)
+        answer, left = self._end_server()
+        if left:
+            return self._failed("no_end", f"The server does not end (process {left})")
         self._print(["stop"], answer)
         return 0
 
     # what these need
+
+    def _end_server(self) -> tuple[Any, int]:
+        """What it answers, and once it should have ended, the process that has not; 0 if all is well."""
+        with self._link(None).open() as connection:
+            answer = connection.ask(["stop"])
+        process = connection.server_process
+        return answer, 0 if is_gone(process, patience(self._choices)) else process
 
     def _link(self, timeout: float | None) -> _Link:
         if self._socket is None:

@@ -31,31 +31,36 @@ Answer = Callable[[Any], tuple[int, Any]]
 T = TypeVar("T")
 
 _CHUNK = 64 << 10
-_WAITING = 16  # requests of one link that are read ahead of the one at work
-_LINGERING = 5.0  # seconds for which a thread waits for another request: to begin one costs more
+_PAUSE = 0.02  # seconds for which a thread waits for the next request of its link …
+_LINGERING = 5.0  # … and then for another link: to begin a thread costs more
 _LEAVING = ["SHUTDOWN"]  # the answer of a server on its way out
 
 
 @dataclass(slots=True, eq=False)
 class _Link:
-    """One client: what it asked, what it is still to be told, and since when it kept us waiting."""
+    """One client: what it asked, what it is still to be told, and since when it kept us waiting.
+
+    While `is_busy`, all that belongs to the thread that answers; else to the loop.  With `is_pausing` the
+    thread has answered everything, and waits whether there is more.
+    """
 
     sock: socket.socket
     decoder: Decoder
     requests: deque[Any] = field(default_factory=deque)
     outbox: bytearray = field(default_factory=bytearray)
     is_busy: bool = False
+    is_pausing: bool = False
     is_ending: bool = False
     moved: float = 0.0
 
     @property
     def is_idle(self) -> bool:
-        return not (self.is_busy or self.requests or self.outbox)
+        return self.is_pausing or not (self.is_busy or self.requests or self.outbox)
 
     @property
     def is_owing(self) -> bool:
         """Whether it is the client that must go on: with half a message, or reading its answer."""
-        return bool(self.outbox) or (not self.is_busy and self.decoder.is_amid_message)
+        return not self.is_busy and (bool(self.outbox) or self.decoder.is_amid_message)
 
 
 class _Hands(Generic[T]):
@@ -88,7 +93,7 @@ class _Hands(Generic[T]):
 
 
 class Control:
-    """A server's socket at `path`; every message goes through `answer`, in a thread of its own.
+    """A server's socket at `path`; every message goes through `answer`, in a thread of its link's own.
 
     `patience` is how many seconds a client may take over half a message or over reading an answer.
     """
@@ -114,13 +119,18 @@ class Control:
         self._listener: socket.socket | None = None
         self._own: tuple[int, int] = (0, 0)
         self._links: set[_Link] = set()
-        self._hands = _Hands(self._work)
-        self._done: SimpleQueue[tuple[_Link, bytes]] = SimpleQueue()
+        self._hands = _Hands(self._serve_link)
+        self._done: SimpleQueue[_Link] = SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._wake_out, self._wake_in = os.pipe()
         for end in (self._wake_out, self._wake_in):
             os.set_blocking(end, False)
         self._is_stopped = False
+
+    @property
+    def bell(self) -> int:
+        """A descriptor; any byte that is written to it wakes `serve`."""
+        return self._wake_in
 
     # coming and going
 
@@ -164,7 +174,7 @@ class Control:
 
     def close(self) -> None:
         """Give up the socket; its file is removed if it is still the one that was made."""
-        for link in list(self._links):
+        for link in self._every_link():
             self._drop(link)
         self._selector.close()
         if self._listener:
@@ -179,9 +189,10 @@ class Control:
         assert self._listener
         self._selector.unregister(self._listener)
         self._listener.close()  # so that nobody waits in vain
-        for link in list(self._links):
+        for link in self._every_link():
             link.is_ending = True
-            self._go_on(link)
+            if not link.is_busy:
+                self._go_on(link)
         until = self._clock() + min(self._patience, 5.0)
         while self._links and self._clock() < until:
             self._turn(0.1)
@@ -189,7 +200,7 @@ class Control:
     # one turn
 
     def _turn(self, longest: float = 1.0) -> None:
-        is_owing = any(link.is_owing for link in self._links)
+        is_owing = any(link.is_owing for link in self._every_link())
         for key, events in self._selector.select(longest if is_owing or self._is_stopped else None):
             if isinstance(key.data, _Link):
                 self._on_event(key.data, events)
@@ -207,14 +218,14 @@ class Control:
             os.read(self._wake_out, _CHUNK)
         while True:
             try:
-                link, data = self._done.get_nowait()
+                link = self._done.get_nowait()
             except Empty:
                 return
             link.is_busy = False
             if link in self._links:
-                link.outbox += data
-                link.moved = self._clock()
                 self._go_on(link)
+            else:
+                link.sock.close()
 
     def _accept(self) -> None:
         assert self._listener
@@ -232,13 +243,13 @@ class Control:
             return
         link = _Link(sock, Decoder(self._limit), moved=self._clock())
         self._links.add(link)
-        self._selector.register(sock, selectors.EVENT_READ, link)
+        self._begin(link)  # who comes has something to ask
 
     def _has_room(self) -> bool:
         """See to it that there is room for one more; who has been silent the longest must go."""
         if len(self._links) < self._most_links:
             return True
-        idle = [link for link in self._links if link.is_idle]
+        idle = [link for link in self._every_link() if link.is_idle]
         if not idle:
             log.warning("More than %s clients at once, one is sent away", self._most_links)
             return False
@@ -247,14 +258,23 @@ class Control:
 
     def _drop_the_slow(self) -> None:
         latest = self._clock() - self._patience
-        for link in [link for link in self._links if link.is_owing and link.moved < latest]:
+        for link in self._every_link():
+            if not link.is_owing or link.moved >= latest:
+                continue
             log.warning(
                 "A client kept the server waiting for %s s, its link is cut", self._patience
             )
             self._drop(link)
 
+    def _every_link(self) -> list[_Link]:
+        return list(self._links)  # at once: threads take theirs away
+
     def _drop(self, link: _Link) -> None:
         self._links.discard(link)
+        if link.is_busy:  # its thread finds that out
+            with contextlib.suppress(OSError):
+                link.sock.shutdown(socket.SHUT_RDWR)
+            return
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(link.sock)
         link.sock.close()
@@ -274,7 +294,7 @@ class Control:
     def _receive(self, link: _Link) -> None:
         try:
             data = link.sock.recv(_CHUNK)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             return
         if not data:
             link.is_ending = True  # it may still read what it has asked for
@@ -297,31 +317,32 @@ class Control:
         except OSError:
             self._drop(link)
             return
-        while link.requests and not link.is_busy:
-            request = link.requests.popleft()
-            if isinstance(request, Unreadable):
-                link.outbox += encode(f"ERROR: {request.why}")
-            elif self._is_stopped:
-                link.outbox += encode(_LEAVING)
-            else:
-                self._begin(link, request)
-        if link.is_ending and link.is_idle:
+        if link.requests and not link.outbox:
+            self._watch(link, is_ours=False)
+            self._begin(link)
+        elif link.is_ending and link.is_idle:
             self._drop(link)
-            return
-        self._watch(link)
+        else:
+            self._watch(link)
 
-    def _begin(self, link: _Link, request: Any) -> None:
+    def _begin(self, link: _Link) -> None:
+        """Give it to a thread."""
         link.is_busy = True
         try:
-            self._hands.take((link, request))
+            self._hands.take(link)
         except RuntimeError as error:  # the system has no thread left
-            self._done.put((link, encode_answer(1, error)))
-            self._wake()
+            link.is_busy = False
+            for _ in range(len(link.requests)):
+                link.requests.popleft()
+                link.outbox += encode_answer(1, error)
+            self._watch(link)
 
-    def _watch(self, link: _Link) -> None:
-        events = selectors.EVENT_WRITE if link.outbox else 0
-        if not link.is_ending and not link.outbox and len(link.requests) < _WAITING:
-            events |= selectors.EVENT_READ
+    def _watch(self, link: _Link, *, is_ours: bool = True) -> None:
+        events = 0
+        if is_ours and link.outbox:
+            events = selectors.EVENT_WRITE
+        elif is_ours and not link.is_ending:
+            events = selectors.EVENT_READ
         is_watched = link.sock.fileno() in self._selector.get_map()
         if events and is_watched:
             self._selector.modify(link.sock, events, link)
@@ -333,21 +354,56 @@ class Control:
     def _send(self, link: _Link) -> None:
         while link.outbox:
             try:
-                sent = link.sock.send(bytes(link.outbox[:_CHUNK]))
-            except BlockingIOError:
+                sent = link.sock.send(link.outbox[:_CHUNK])
+            except (BlockingIOError, TimeoutError):
                 return
             del link.outbox[:sent]
             link.moved = self._clock()
 
-    def _work(self, task: tuple[_Link, Any]) -> None:
-        link, request = task
+    # in a thread
+
+    def _serve_link(self, link: _Link) -> None:
+        """Answer what is asked on `link`, as long as there is no pause.
+
+        To go back to the loop, and from there to a thread again, takes longer than most answers.
+        """
         try:
-            data = encode_answer(*self._answer(request))
+            link.sock.settimeout(_PAUSE)
+            while self._ask_once_more(link):
+                link.outbox += self._answer_to(link.requests.popleft())
+                self._send(link)
+            link.sock.setblocking(False)
+        except Exception as error:
+            if not isinstance(error, OSError):  # which is but a client that went away
+                log.exception("A link failed")
+            link.requests.clear()
+            link.outbox.clear()
+            link.is_ending = True
+        if link.is_ending and not (link.requests or link.outbox):
+            self._links.discard(link)
+            link.sock.close()
+        else:
+            self._done.put(link)
+            self._wake()
+
+    def _ask_once_more(self, link: _Link) -> bool:
+        """Whether there is a request to be answered by now."""
+        if not (link.requests or link.outbox or link.is_ending):
+            link.is_pausing = True
+            self._receive(link)
+            link.is_pausing = False
+        return bool(link.requests) and not link.outbox
+
+    def _answer_to(self, request: Any) -> bytes:
+        if isinstance(request, Unreadable):
+            return encode(f"ERROR: {request.why}")
+        if self._is_stopped:
+            return encode(_LEAVING)
+        try:
+            return encode_answer(*self._answer(request))
         except Exception as error:  # whoever asked must get an answer
             log.exception("A request failed")
-            data = encode_answer(1, error)
-        self._done.put((link, data))
-        self._wake()
+            return encode_answer(1, error)
 
 
 def is_welcome(sock: socket.socket) -> bool:

@@ -105,6 +105,8 @@ def _serve(settings: Settings, stream: Sequence[Any], is_ready: Callable[[], Non
     control.open()
     log.info("Starting Fail2ban v%s", VERSION)
     try:
+        # A signal may come when all is looked at and the wait has not begun: then only this ends the wait.
+        signal.set_wakeup_fd(control.bell, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: control.stop())
         for number in (signal.SIGUSR1, signal.SIGHUP):

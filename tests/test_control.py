@@ -16,8 +16,8 @@ from unittest.mock import patch
 import pytest
 
 from common.errors import Fail2banError
-from common.wire import CLOSE, END, Decoder, encode
-from server.control import Control
+from common.wire import CLOSE, END, Decoder, encode, encode_answer
+from server.control import _PAUSE, Control
 from tests.support import ROOT, eventually, unavailable
 
 GATE = "gate"
@@ -137,6 +137,43 @@ def test_one_thread_does_for_those_who_ask_one_after_the_other(path):
             assert answers(link, 1) == [(0, [str(number)])]
     # The answer may be here before its thread is free again.
     assert len(threads) <= 3
+
+
+def test_a_link_is_served_on_after_a_pause(path):
+    with a_server(path), a_link(path) as link:
+        for seconds in (0, 0.01, _PAUSE, 3 * _PAUSE, 0):
+            time.sleep(seconds)
+            data = encode(["ping"])
+            link.sendall(data[:9])
+            time.sleep(seconds)
+            link.sendall(data[9:])
+            assert answers(link, 1) == [(0, ["ping"])]
+
+
+def test_where_no_thread_can_be_had_an_error_is_the_answer(path):
+    with a_server(path), a_link(path) as link:
+        no_thread = patch("threading.Thread.start", side_effect=RuntimeError("no thread left"))
+        with no_thread, contextlib.ExitStack() as stack:
+            links = [stack.enter_context(a_link(path)) for _ in range(3)]
+            for one in links:
+                one.sendall(encode(["ping"]))
+            told = [one.recv(1 << 16) for one in links]
+        # Threads that others have done with are free.
+        assert {encode((0, ["ping"])), encode_answer(1, RuntimeError("no thread left"))} >= set(
+            told
+        )
+        assert any(b"no thread left" in each for each in told)
+
+        link.sendall(encode(["ping"]))
+        assert answers(link, 1) == [(0, ["ping"])]
+
+
+def test_a_signal_may_end_the_wait(path):
+    with a_server(path) as control:
+        assert ask(path, "ping") == (0, ["ping"])
+        with patch.object(control, "_wake"):
+            control.stop()
+        os.write(control.bell, b"\0")
 
 
 @pytest.mark.parametrize("lingering", [0, 0.0005])

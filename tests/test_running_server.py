@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pickle
@@ -85,6 +86,17 @@ def test_only_the_owner_may_talk_to_the_server(ours):
 
     assert stat.S_ISSOCK(mode)
     assert 0o600 == mode & 0o677
+
+
+def test_a_signal_ends_the_server_whichever_of_its_threads_it_meets(ours):
+    ours.start()
+    process = ours.process.pid
+    threads = {int(name) for name in os.listdir(f"/proc/{process}/task")}
+
+    # Then the wait of the main thread is not interrupted.
+    ctypes.CDLL(None).tgkill(process, max(threads - {process}), signal.SIGTERM)
+
+    assert 0 == ours.process.wait(30)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
