@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -71,7 +71,8 @@ class LogReader:
         self._requests: deque[Callable[[], None]] = deque()
         self._told: deque[tuple[set[str], set[str]]] = deque()
         self._is_gathering = False
-        # From here on everything belongs to the reader's thread.
+        # From here on everything belongs to the reader's thread, and to who has this.
+        self._turn = threading.Lock()
         self._watcher: Watcher | None = None
         self._claims = Claims()
         self._jails: dict[str, _Subscription] = {}
@@ -141,15 +142,31 @@ class LogReader:
 
     def files(self, jail: str) -> list[FileState]:
         """How it stands with each log of `jail`; a glob shows the files that are there."""
-        return self.files_of([jail])[jail]
+        return self._said_of([jail], self._states)[jail]
 
-    def files_of(self, jails: Iterable[str]) -> dict[str, list[FileState]]:
-        """The same of several, at once."""
-        return self._ask(lambda: {jail: self._files(jail) for jail in jails})
+    def problems_of(self, jails: Collection[str]) -> dict[str, list[str]]:
+        """Of each of `jails` which of its logs cannot be read, and why."""
+        return self._said_of(jails, self._problems)
 
     def wake(self, jail: str) -> None:
         """`jail` has room again."""
         self._post(lambda: self._wake(jail))
+
+    def _said_of(self, jails: Collection[str], told: Callable[[str], T]) -> dict[str, T]:
+        """What is `told` of each of `jails`: as all was seen last, if nothing is to be looked at now."""
+        if not (self._requests or self._told) and self._turn.acquire(blocking=False):
+            try:
+                if not any(map(self._is_new, jails)):
+                    return {jail: told(jail) for jail in jails}
+            finally:
+                self._turn.release()
+
+        def look() -> dict[str, T]:
+            for jail in jails:
+                self._look_at(jail)
+            return {jail: told(jail) for jail in jails}
+
+        return self._ask(look)
 
     def _post(self, request: Callable[[], None]) -> None:
         self._requests.append(request)
@@ -168,7 +185,8 @@ class LogReader:
         deadline = time.monotonic() + _LONGEST_ANSWER
         while not answer.done() and time.monotonic() < deadline:
             if self._thread is None or not self._thread.is_alive():
-                self._obey()  # before the start and after the end, whoever asks does it
+                with self._turn:
+                    self._obey()  # before the start and after the end, whoever asks does it
             with suppress(Exception):  # which comes again
                 answer.result(0.2)
         return answer.result(0)
@@ -181,17 +199,19 @@ class LogReader:
             if not hungry:
                 self._bell.wait(self._patience())
             try:
-                hungry = self._round(hungry)
+                with self._turn:
+                    hungry = self._round(hungry)
             except Exception:
                 log.exception("the reader failed in an unforeseen way")
                 hungry = set()
                 self._due = dict.fromkeys(self._tails, self._clock() + POLL)
                 self._soonest = self._clock() + POLL
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher = None
-        for jail in list(self._jails):
-            self._unfollow(jail)
+        with self._turn:
+            if self._watcher is not None:
+                self._watcher.stop()
+                self._watcher = None
+            for jail in list(self._jails):
+                self._unfollow(jail)
 
     def _patience(self) -> float | None:
         moment = min(self._soonest, self._next_scan)
@@ -312,23 +332,43 @@ class LogReader:
             self._due.update(dict.fromkeys(subscription.tails, -math.inf))
             self._soonest = -math.inf
 
-    def _files(self, jail: str) -> list[FileState]:
+    def _look_at(self, jail: str) -> None:
+        """Look which files there are for `jail`, and at those that are new."""
         subscription = self._jails.get(jail)
         if subscription is None:
-            return []
+            return
         self._expand(subscription)
         now = self._clock()
         for path, tail in subscription.tails.items():
             if self._due.get(path) == -math.inf:
-                self._check(path, tail, now)  # it is new, and was not looked at yet
+                self._check(path, tail, now)
+
+    def _is_new(self, jail: str) -> bool:
+        """Whether some of its files were not looked at yet."""
+        subscription = self._jails.get(jail)
+        return subscription is not None and (
+            not subscription.patterns
+            or any(self._due.get(path) == -math.inf for path in subscription.tails)
+        )
+
+    def _states(self, jail: str) -> list[FileState]:
+        """How it stands with the files of `jail`, as they were seen last."""
+        subscription = self._jails.get(jail)
+        if subscription is None:
+            return []
         states = {path: tail.state(jail) for path, tail in subscription.tails.items()}
         found = []
         for pattern in dict.fromkeys(one.pattern for one in subscription.logs):
             matching = [path for path in sorted(states) if _matches(path, pattern)]
             found += [states.pop(path) for path in matching]
-            if not matching and _is_glob(pattern):
+            if not matching and glob.has_magic(pattern):
                 found.append(FileState(pattern, is_missing=True))
         return found
+
+    def _problems(self, jail: str) -> list[str]:
+        subscription = self._jails.get(jail)
+        every = subscription.tails.items() if subscription else ()
+        return [f"{path}: {tail.problem}" for path, tail in sorted(every) if tail.problem]
 
     # -- which files there are -------------------------------------------------------------------
 

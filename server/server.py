@@ -166,9 +166,11 @@ class Server:
 
     def problems_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """What is wrong now with each of these jails, as pairs of a jail and a problem."""
-        files = self._world.reader.files_of(names)
+        of_logs = self._world.reader.problems_of(names)
         return [
-            (name, problem) for name in names for problem in self.worker(name).problems(files[name])
+            (name, problem)
+            for name in names
+            for problem in self.worker(name).problems(of_logs[name])
         ]
 
     def use_action(self, jail: str, action: ActionConf, request: Callable[[Plugin], T]) -> T:

@@ -113,10 +113,10 @@ def _attempt(server: Server, given: Given, words: Sequence[Any]) -> Any:
 def _banned_in(server: Server, given: Given, words: Sequence[Any]) -> Any:
     worker = server.worker(given["jail"][0])
     if not given.get("ip"):
-        return worker.ask(_hosts)
+        return worker.look(_hosts)
     hosts = [_host(host) for host in given["ip"]]
     found = [
-        1 if is_banned else 0 for is_banned in worker.ask(lambda jail: _are_banned(jail, hosts))
+        1 if is_banned else 0 for is_banned in worker.look(lambda jail: _are_banned(jail, hosts))
     ]
     return found if len(found) > 1 else found[0]
 
@@ -128,7 +128,7 @@ def _are_banned(jail: Jail, hosts: Sequence[str]) -> list[bool]:
 
 @handles("get <jail> banip [<separator>]", "get <jail> banip --with-time")
 def _ban_ip(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    bans = server.worker(given["jail"][0]).ask(lambda jail: tuple(jail.bans))
+    bans = server.worker(given["jail"][0]).look(lambda jail: tuple(jail.bans))
     bans = tuple(sorted(bans, key=lambda ban: ban.until))
     if "--with-time" not in words[3:]:
         return [ban.host for ban in bans]
@@ -150,14 +150,14 @@ def _hosts(jail: Jail) -> list[str]:
 
 @handles("banned")
 def _banned(server: Server, given: Given, words: Sequence[Any]) -> Any:
-    return [{name: server.worker(name).ask(_hosts)} for name in server.names()]
+    return [{name: server.worker(name).look(_hosts)} for name in server.names()]
 
 
 @handles("banned <ip>...")
 def _banned_where(server: Server, given: Given, words: Sequence[Any]) -> Any:
     hosts = [_host(host) for host in given["ip"]]
     banned = {
-        name: server.worker(name).ask(lambda jail: _are_banned(jail, hosts))
+        name: server.worker(name).look(lambda jail: _are_banned(jail, hosts))
         for name in server.names()
     }
     return [[name for name, found in banned.items() if found[at]] for at in range(len(hosts))]
@@ -213,7 +213,7 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
         figures = len(jail.failures), jail.total_failed, len(jail.bans), jail.total_banned
         return *figures, hosts, spared
 
-    failed, failed_ever, banned, banned_ever, hosts, spared = worker.ask(figures)
+    failed, failed_ever, banned, banned_ever, hosts, spared = worker.look(figures)
     if flavour == "stats":
         backend = conf.backend.lower()
         backend = "pyinotify" if backend == "auto" else backend
@@ -243,7 +243,8 @@ def _status_of(server: Server, name: str, flavour: str) -> Any:
     if enforced := worker.enforced:
         told = [f"{action} {found}/{all}" for action, (found, all) in enforced.items()]
         done.append(("Enforced", told))
-    if problems := worker.problems(files):
+    of_logs = (f"{file.path}: {file.problem}" for file in files if file.problem)
+    if problems := worker.problems(of_logs):
         done.append(("Problems", list(problems)))
     return [("Filter", found), ("Actions", done)]
 

@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
@@ -41,7 +41,7 @@ from server.packing import Failures
 from server.patrol import Patrol
 from server.plugins import Plugin
 from server.portion import Portion
-from server.reader import FileState, LogReader
+from server.reader import LogReader
 from server.records import (
     STANDING,
     Ban,
@@ -124,6 +124,9 @@ class Worker:
         self._filter = filter
         self._actor: Actor | None = None
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # As many entries as tasks came that are not done yet; and who has this may look at the jail.
+        self._undone: deque[None] = deque()
+        self._turn = threading.Lock()
         # Written by the reader's thread: blocks that are handed on with the next one.
         self._held: list[_Block] = []
         # Each written by one thread only: how many deliveries came, how many were done.
@@ -149,8 +152,18 @@ class Worker:
     def ask(self, request: Callable[[Jail], T], timeout: float = 30.0) -> T:
         """Have `request` done in the jail's own thread; return its answer or raise its error."""
         answer: Future[T] = Future()
-        self._inbox.put((lambda: request(self._jail), answer))
+        self._put((lambda: request(self._jail), answer))
         return answer.result(timeout)
+
+    def look(self, request: Callable[[Jail], T]) -> T:
+        """The same for one that is quick and changes nothing: at once, where the jail has nothing to do."""
+        if not self._undone and self._turn.acquire(blocking=False):
+            try:
+                if not self._undone:
+                    return request(self._jail)
+            finally:
+                self._turn.release()
+        return self.ask(request)
 
     def order(self, request: Callable[[Jail, float], tuple[list[Order], T]]) -> T:
         """The same for a request that gives orders: they are announced and carried out."""
@@ -162,18 +175,18 @@ class Worker:
             return answer
 
         done: Future[T] = Future()
-        self._inbox.put((obey, done))
+        self._put((obey, done))
         return done.result(30.0)
 
     def change(self, conf: JailConf, filter: Filter | None = None) -> None:
         """Become what `conf` says; only what differs is touched.  `filter` is new if it differs."""
         done: Future[None] = Future()
-        self._inbox.put((lambda: self._change(conf, filter), done))
+        self._put((lambda: self._change(conf, filter), done))
         done.result(60.0)
 
     def count(self, failures: Sequence[Failure]) -> None:
         """Have `failures` counted as if a log had told of them."""
-        self._inbox.put((lambda: self._count(failures), None))
+        self._put((lambda: self._count(failures), None))
 
     def use(self, conf: ActionConf, request: Callable[[Plugin], T]) -> T:
         """Have `request` done with an action in Python, in the thread where it lives."""
@@ -190,7 +203,7 @@ class Worker:
 
         The firewall forgets its bans, the store does not: a later start brings them back.
         """
-        self._inbox.put((self._end, None))
+        self._put((self._end, None))
 
     def join(self, seconds: float) -> bool:
         """Wait until both threads have ended; False if they have not after `seconds`."""
@@ -208,15 +221,15 @@ class Worker:
         """Of the actions that can tell: how many bans are enforced, and how many should be."""
         return self._actor.enforced if self._actor else {}
 
-    def problems(self, files: Iterable[FileState]) -> tuple[str, ...]:
-        """What is wrong with this jail now, for `status`; `files` is how it stands with its logs."""
+    def problems(self, of_logs: Iterable[str]) -> tuple[str, ...]:
+        """What is wrong with this jail now, for `status`; `of_logs` are those of its logs."""
         name = self._jail.conf.name
         crowd = self._jail.crowd(self._world.clock())
         own = (self.problem, self._source_problem, self._world.journal.problem(name), crowd)
         return (
             *(problem for problem in own if problem),
             *problems_of(self._filter),
-            *(f"{file.path}: {file.problem}" for file in files if file.problem),
+            *of_logs,
             *(self._actor.problems if self._actor else ()),
         )
 
@@ -231,8 +244,12 @@ class Worker:
             return True  # to wake the jail costs more than such a block
         blocks, self._held = self._held, []
         self._blocks_in += 1
-        self._inbox.put(blocks)
+        self._put(blocks)
         return True
+
+    def _put(self, task: Any) -> None:
+        self._undone.append(None)
+        self._inbox.put(task)
 
     # -- in the jail's own thread ------------------------------------------------------------------
 
@@ -240,20 +257,28 @@ class Worker:
         is_going = True
         while is_going:
             try:
-                item = self._inbox.get(timeout=self._patience())
-                self._mind_clock()
-                self._do(item)
-                del item  # whole blocks, for as long as nothing comes
+                task = self._inbox.get(timeout=self._patience())
             except queue.Empty:
-                self._mind_clock()
-                self._on_time()
-                if self._is_bulky:
-                    self._read = 0
-                    self._world.tidy_memory()
+                with self._turn:
+                    self._try(self._rest)
+                continue
+            try:
+                with self._turn:
+                    self._mind_clock()
+                    self._do(task)
             except _Ended:
                 is_going = False
             except Exception as error:
                 self._complain(error)
+            self._undone.popleft()
+            del task  # whole blocks, for as long as nothing comes
+
+    def _rest(self) -> None:
+        self._mind_clock()
+        self._on_time()
+        if self._is_bulky:
+            self._read = 0
+            self._world.tidy_memory()
 
     def _complain(self, error: Exception) -> None:
         self.problem = f"{type(error).__name__}: {error}"
@@ -602,7 +627,7 @@ class Worker:
             self._tell(self._jail.spare_ignored(self._world.clock()))
             self._save()
 
-        self._inbox.put((ignore, None))
+        self._put((ignore, None))
 
     def _is_ignored(self, failure: Failure) -> bool:
         """Whether ignorecommand says so, asked or remembered."""
@@ -645,7 +670,7 @@ class Worker:
                     name, ", ".join(addresses), failure.host,
                 )  # fmt: skip
             known = [failure._replace(host=one, is_name=False) for one in addresses]
-            self._inbox.put((lambda: self._count_known(failure, known), None))
+            self._put((lambda: self._count_known(failure, known), None))
 
         if use == "no":
             if is_saved:

@@ -542,7 +542,32 @@ def test_an_error_of_a_request_comes_back_to_who_asked(place):
 
     with pytest.raises(ZeroDivisionError):
         ssh.worker.ask(lambda jail: 1 / 0)
-    assert ssh.worker.problems(ssh.reader.files("ssh")) == ()
+    assert ssh.worker.problems([]) == ()
+
+
+def test_who_looks_sees_all_that_was_told_before(place):
+    ssh = place(max_retry=1000)
+    for number in range(1, 301):
+        ssh.worker.count([Failure(EVE, ssh.now)])
+
+        assert ssh.worker.look(lambda jail: jail.total_failed) == number
+
+
+def test_who_looks_waits_while_the_jail_is_at_work(place):
+    ssh, gate, seen = place(), threading.Event(), []
+    at_work = threading.Thread(target=ssh.worker.ask, args=(lambda jail: gate.wait(60),))
+    looking = threading.Thread(target=lambda: seen.append(ssh.worker.look(lambda jail: 1)))
+    at_work.start()
+    eventually(lambda: ssh.worker._undone)
+
+    looking.start()
+    looking.join(0.1)
+    assert looking.is_alive() and not seen
+    gate.set()
+    looking.join(60)
+    at_work.join(60)
+
+    assert seen == [1]
 
 
 def test_a_log_that_is_missing_is_a_matter_of_its_jail(place, tmp_path):
