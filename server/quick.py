@@ -112,7 +112,7 @@ class Quick:
         has_key, mind_cut = self._rules.has_key, self._rules.mind_cut
         for path, offset, line, text, cut, when, mask, tried in lines:
             found: Any
-            if cut and has_key:
+            if cut and has_key and tried is None:
                 mind_cut(text, cut)
             if tried is not None:
                 rule, found, _ = tried

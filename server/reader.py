@@ -347,7 +347,7 @@ class LogReader:
         """Whether some of its files were not looked at yet."""
         subscription = self._jails.get(jail)
         return subscription is not None and (
-            not subscription.patterns
+            any(one.pattern not in subscription.patterns for one in subscription.logs)
             or any(self._due.get(path) == -math.inf for path in subscription.tails)
         )
 

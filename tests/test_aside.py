@@ -312,11 +312,11 @@ def test_in_long_blocks_conversations_are_found_by_hyperscan_and_nothing_is_miss
     assert failures(False) == screened != []
 
 
-def found_in(*blocks):
+def found_in(*blocks, conf=CONF, written="Nov 18 11:06:00 web {}".format):
     """Whom a filter finds that gets `blocks` of lines, and whether it was busy with each of them."""
-    filter, start, found, busy = Filter(CONF), 0, [], []
+    filter, start, found, busy = Filter(conf), 0, [], []
     for lines in [["x"] * LESSONS, *blocks]:
-        data = "".join(f"Nov 18 11:06:00 web {line}\n" for line in lines).encode()
+        data = "".join(f"{written(line)}\n" for line in lines).encode()
         block = LogBlock(LOG, data, Position(1, 2, start), Position(1, 2, start + len(data)))
         found += [failure.host for failure in filter.failures(block, NOW)]
         busy.append(filter._is_busy)
@@ -340,6 +340,19 @@ def test_whoever_failed_while_most_lines_did_is_remembered_afterwards():
 
     assert [*["192.0.2.3"] * 20, "192.0.2.1"] == found
     assert [True, False, False] == busy
+
+
+def test_so_is_he_if_a_date_stands_in_the_midst_of_his_id():
+    found, busy = found_in(
+        [*ATTACK, "d[1]: refused"],
+        QUIET,
+        ["d[1]: hello from 192.0.2.1"],
+        conf=replace(CONF, date_pattern=r"%b %d %H:%M:%S\s"),
+        written=lambda line: line.replace("d[", "d[Nov 18 11:06:00 "),
+    )
+
+    assert [*["192.0.2.3"] * 20, "192.0.2.1"] == found
+    assert busy[0]
 
 
 def test_lines_that_were_read_in_an_attack_are_not_read_again():

@@ -430,6 +430,25 @@ def test_the_reader_ends_its_threads_and_closes_its_files(log, jail, reader):
     }
 
 
+def test_how_it_stands_is_told_without_the_reader_and_what_is_new_after_a_look(log, jail, tmp_path):
+    other = tmp_path / "other.log"
+    other.write_bytes(b"a\nb\n")
+    jail.follow(log)
+
+    def told_at_once():
+        with patch.object(jail.reader, "_post", side_effect=RuntimeError("it was woken")):
+            try:
+                return list(jail.files)
+            except RuntimeError:  # it was just looking
+                return None
+
+    assert eventually(told_at_once) == [str(log)]
+
+    with jail.reader.gathering():
+        jail.follow(log, tmp_path / "oth*.log")
+        assert list(jail.files) == [str(log), str(other)]
+
+
 def test_a_reader_that_was_not_started_answers(log):
     reader = LogReader(has_watcher=False)
     jail = Jail("sshd", reader)
