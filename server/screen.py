@@ -46,6 +46,8 @@ _NO_PAIRS: Pairs = Counter()
 
 _troubles: deque[str] = deque(maxlen=1)
 
+SLOWER = "Big logs are read several times slower than could be: no hyperscan (%s)"  # because of a trouble
+
 # Encodings in which each ASCII character, and nothing else, is its byte.
 _PLAIN_ENCODINGS = re.compile(r"ascii|utf-8|iso8859-\d+|cp125\d|koi8-[rtu]")
 

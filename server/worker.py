@@ -765,4 +765,4 @@ def _values_of(failure: Failure) -> Mapping[str, str]:
 @cache
 def _tell_of_slow_search(why: str) -> None:
     """Said once, whoever finds out."""
-    log.info("Big logs are read several times slower than could be: no hyperscan (%s)", why)
+    log.info(screen.SLOWER, why)

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import sys
+from collections import deque
 
 import pytest
 
@@ -208,3 +209,17 @@ def test_samples_of_vsftpd_come_out_as_rows(tried, tmp_path):
     wanted = [one["host"] for one in records if one["match"]]
     assert len(rows) == len(wanted)
     assert all(same_host(row[0], host) for row, host in zip(rows, wanted, strict=True))
+
+
+def test_who_wants_to_know_is_told_that_big_logs_are_read_slower_than_could_be(
+    tried, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    monkeypatch.setattr("server.screen._troubles", deque(maxlen=1))
+    log = tmp_path / "door.log"
+    log.write_text(f"{LINE}\n" * 8000)
+
+    code, out, err = tried("-l", "info", log, REGEX)
+
+    assert (code, "8000 matched" in out) == (0, True)
+    assert "slower than could be: no hyperscan (import of hyperscan halted" in err

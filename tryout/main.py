@@ -15,6 +15,7 @@ from typing import TypeVar
 from common.errors import CommandError, Fail2banError
 from common.logs import Log as MessageLog
 from common.paths import Places, places
+from server import screen
 from server.guard import Guard
 from server.records import Failure
 from server.slow import slow_rules
@@ -98,6 +99,8 @@ def _run(given: Arguments) -> int:
         else:
             out = _Out()
             _work_through(lambda: Printing(subject.conf, now, show, out.anew()), source, given)
+    if why := screen.trouble():
+        log.info(screen.SLOWER, why)
     if source.problem is not None:
         raise CommandError(f"{source.path}: {source.problem}; {source.lines} lines could be read")
     return 0
