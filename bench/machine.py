@@ -7,6 +7,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,11 +80,13 @@ def description() -> dict[str, str]:
     """This machine, in words."""
     cpu = _of_file("/proc/cpuinfo", "model name") or platform.machine()
     memory = int(_of_file("/proc/meminfo", "MemTotal").split()[0]) / (1 << 20)
+    is_system_s = sys.base_prefix == "/usr"
     return {
         "processor": f"{cpu}, {os.cpu_count()} cores",
         "memory": f"{memory:.0f} GB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "Python": platform.python_version(),
+        # One that was built by hand may take a fifth longer for everything.
+        "Python": f"{platform.python_version()}, {'of the system' if is_system_s else 'built apart'}",
         "load when it began": f"{os.getloadavg()[0]:.1f}",
     }
 
