@@ -35,7 +35,8 @@ The last line of a log always fails, and a case counts only if all failures, and
 implementation, up to a hundredth more).
 "1.1, earlier" is fail2ban 1.1.2 on another machine with two cores, Python 3.11; "in turn" is what was
 measured here beside ours, and how many times that ours is: goals and "earlier" are those of another machine, this
-ratio is not.  Logs are made up from a seed, in the mixture that services write.
+ratio is not.  Logs are made up from a seed, in the mixture that services write.  They have 300,000 to 4,000,000
+lines, so that what a filter does once, with its first lines, counts for little: it takes a tenth of a second.
 """
 _MANNERS = """\
 ## Bans, start, rest

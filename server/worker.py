@@ -257,21 +257,27 @@ class Worker:
         is_going = True
         while is_going:
             try:
-                task = self._inbox.get(timeout=self._patience())
-            except queue.Empty:
-                with self._turn:
-                    self._try(self._rest)
-                continue
-            try:
-                with self._turn:
-                    self._mind_clock()
-                    self._do(task)
-            except _Ended:
-                is_going = False
+                is_going = self._do_next()
             except Exception as error:
                 self._complain(error)
+
+    def _do_next(self) -> bool:
+        """Do what comes next; False if that was the end."""
+        try:
+            task = self._inbox.get(timeout=self._patience())
+        except queue.Empty:
+            with self._turn:
+                self._rest()
+            return True
+        try:
+            with self._turn:
+                self._mind_clock()
+                self._do(task)
+        except _Ended:
+            return False
+        finally:
             self._undone.popleft()
-            del task  # whole blocks, for as long as nothing comes
+        return True
 
     def _rest(self) -> None:
         self._mind_clock()
