@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from common.address import holds, place_of
 from common.options import JailConf
@@ -81,6 +80,9 @@ class _Changes:
     # Who failed, and what a packer has made of it.
     hosts: list[str] = field(default_factory=list)
     packed: list[bytes] = field(default_factory=list)
+    # No failure was before, and none after.
+    oldest: float = math.inf
+    newest: float = -math.inf
 
     def ban(self, ban: Ban) -> None:
         self.lifted.pop(ban.host, None)
@@ -90,9 +92,11 @@ class _Changes:
         # The ban is saved all the same: it is history.
         self.lifted[host] = None
 
-    def fail(self, hosts: Iterable[str], packed: Iterable[bytes]) -> None:
+    def fail(self, hosts: Iterable[str], moments: Sequence[float], packed: Iterable[bytes]) -> None:
         self.hosts += hosts
         self.packed += packed
+        self.oldest = min(self.oldest, min(moments))
+        self.newest = max(self.newest, max(moments))
 
     def settle(self, host: str) -> None:
         self.settled[host] = len(self.hosts)
@@ -100,11 +104,13 @@ class _Changes:
     def failed(self, packer: Packer) -> Collection[Failure]:
         """The failures that still count."""
         hosts, packed = self.hosts, self.packed
+        span: tuple[float, float] | None = (self.oldest, self.newest)
         if self.settled:
             upto = self.settled.get
             left = [at for at, host in enumerate(hosts) if upto(host, 0) <= at]
             hosts, packed = [hosts[at] for at in left], [packed[at] for at in left]
-        return Portion(packer.kinds, hosts, packed) if packed else ()
+            span = None
+        return Portion(packer.kinds, hosts, packed, span) if packed else ()
 
 
 @dataclass(slots=True)
@@ -224,7 +230,7 @@ class Jail:
         for upto, times in enumerate(map(counter.put, counted, moments, packed), 1):
             if times < most and not counter.forgotten:
                 continue
-            self._changes.fail(counted[begin:upto], packed[begin:upto])
+            self._changes.fail(counted[begin:upto], moments[begin:upto], packed[begin:upto])
             said.append(Failed(hosts[begin:upto], moments[begin:upto]))
             begin = upto
             if times >= most:
@@ -233,13 +239,13 @@ class Jail:
                 forgotten = self._settle_forgotten()
                 said += self._crowd.grow(forgotten, self.conf.max_hosts, now)
         if begin < len(hosts):
-            self._changes.fail(counted[begin:], packed[begin:])
+            self._changes.fail(counted[begin:], moments[begin:], packed[begin:])
             said.append(Failed(hosts[begin:], moments[begin:]))
 
     def hold(self, failure: Failure) -> None:
         """Keep in mind, and save, a failure by a name until `release`; it counts for nothing yet."""
         self._held.setdefault(failure.host, []).append(failure)
-        self._changes.fail((failure.host,), (self.packer.pack(failure),))
+        self._changes.fail((failure.host,), (failure.when,), (self.packer.pack(failure),))
 
     def release(self, failure: Failure) -> None:
         """It is known whose `failure` was; what that comes to is saved together with this."""
@@ -249,7 +255,7 @@ class Jail:
         held.remove(failure)
         self._changes.settle(failure.host)
         for one in held:
-            self._changes.fail((one.host,), (self.packer.pack(one),))
+            self._changes.fail((one.host,), (one.when,), (self.packer.pack(one),))
         if not held:
             del self._held[failure.host]
 
@@ -473,7 +479,7 @@ class Jail:
         counted = self._as_counted(failure)
         if counted.host != failure.host:
             self._changes.settle(failure.host)
-            self._changes.fail((counted.host,), (self.packer.pack(counted),))
+            self._changes.fail((counted.host,), (counted.when,), (self.packer.pack(counted),))
         return counted
 
     def _settle_forgotten(self) -> int:
@@ -645,16 +651,19 @@ class Jail:
     def _note(self, failure: Failure) -> None:
         """Count `failure`, and have it saved."""
         packed = self.packer.pack(failure)
-        self._changes.fail((failure.host,), (packed,))
+        self._changes.fail((failure.host,), (failure.when,), (packed,))
         self.failures.put(failure.host, failure.when, packed)
 
     def _all_counted(self, hosts: Iterable[str]) -> list[str]:
         """What stands for each of `hosts` when it is counted; empty where it is ignored."""
-        counted = list(map(self._known.get, hosts))
-        if None in counted:
-            both = zip(hosts, counted, strict=True)
-            return [self._judge(host) if one is None else one for host, one in both]
-        return cast("list[str]", counted)
+        known = self._known
+        try:
+            return list(map(known.__getitem__, hosts))
+        except KeyError:
+            pass
+        counted = [known.get(host) for host in hosts]  # before what is known of them makes room
+        both = zip(hosts, counted, strict=True)
+        return [self._judge(host) if one is None else one for host, one in both]
 
     def _judge(self, host: str) -> str:
         """What stands for `host` when it is counted; empty if it is ignored."""

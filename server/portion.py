@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 from server.packing import MOMENT, NUMBER, Kind, Packer, moment_of, number_of, numbered, unpacked
 from server.records import Failure
 
-_VERSION = 1
+# In the one hosts are JSON, in the other lines; who reads one of them reads both.
+_JSON_HOSTS, _PLAIN_HOSTS = 1, 2
 # Version, checksum of what follows it, how many failures, bytes of the kinds and of the hosts.  Kinds
-# and hosts are JSON; then come the lengths of the failures, and these.
+# are JSON; behind the hosts come the lengths of the failures, and these.
 _HEAD = struct.Struct("<BIIII")
 _CHECKED = 5  # from here on the checksum looks
 _LENGTH = 4
@@ -54,23 +55,34 @@ class Portion(Collection[Failure]):
     __slots__ = ("data", "oldest", "newest", "_many")
 
     def __init__(
-        self, kinds: Sequence[Kind], hosts: Sequence[str], failures: Sequence[bytes]
+        self,
+        kinds: Sequence[Kind],
+        hosts: Sequence[str],
+        failures: Sequence[bytes],
+        span: tuple[float, float] | None = None,
     ) -> None:
-        """The failures of `hosts` as a packer has packed them that knows `kinds`."""
+        """The failures of `hosts` as a packer has packed them that knows `kinds`.
+
+        `span` is when the oldest and the newest were, if that is known.
+        """
         many = len(failures)
         # All of them at once: there may be as many as a log has lines.
         numbers: Iterable[int] = range(len(kinds))
         if len(kinds) * _FAILURES_A_KIND > many:
             numbers = sorted(int.from_bytes(each, "little") for each in set(map(_NUMBER, failures)))
         told = _json([(number, *kinds[number]) for number in numbers]).encode()
-        whose = _json(hosts).encode()
+        version, whose = _PLAIN_HOSTS, "\n".join(hosts).encode("utf-8", "surrogatepass")
+        if whose.count(b"\n") >= many:  # it was no log that named them
+            version, whose = _JSON_HOSTS, _json(hosts).encode()
         lengths = struct.pack(f"<{many}I", *map(len, failures))
         rest = b"".join((told, whose, lengths, *failures))
-        head = _HEAD.pack(_VERSION, 0, many, len(told), len(whose))
-        checksum = zlib.crc32(rest, zlib.crc32(head[_CHECKED:]))
-        self.data = _HEAD.pack(_VERSION, checksum, many, len(told), len(whose)) + rest
-        moments = struct.unpack(f"<{many}d", b"".join(map(_MOMENT, failures)))
-        self.oldest, self.newest = min(moments), max(moments)
+        head = _HEAD.pack(version, 0, many, len(told), len(whose))
+        checksum = zlib.crc32(rest, zlib.crc32(head[_CHECKED:], version - 1))
+        self.data = _HEAD.pack(version, checksum, many, len(told), len(whose)) + rest
+        if span is None:
+            moments = struct.unpack(f"<{many}d", b"".join(map(_MOMENT, failures)))
+            span = min(moments), max(moments)
+        self.oldest, self.newest = span
         self._many = many
 
     @classmethod
@@ -105,13 +117,13 @@ class Parts(NamedTuple):
         """Raises SpoiltError."""
         try:
             version, checksum, many, told, whose = _HEAD.unpack_from(data)
-            if version != _VERSION:
+            if version not in (_JSON_HOSTS, _PLAIN_HOSTS):
                 raise SpoiltError(f"it is of version {version}")
-            if checksum != zlib.crc32(data[_CHECKED:]):
+            if checksum != zlib.crc32(data[_CHECKED:], version - 1):
                 raise SpoiltError("its checksum is another")
             at = _HEAD.size + told + whose
             kinds = dict(map(_kind_of, json.loads(data[_HEAD.size : _HEAD.size + told])))
-            hosts = json.loads(data[at - whose : at])
+            hosts = _hosts_in(data[at - whose : at], version)
             lengths = struct.unpack_from(f"<{many}I", data, at)
             bounds = list(accumulate(lengths, initial=at + _LENGTH * many))
             failures = [data[start:end] for start, end in pairwise(bounds)]
@@ -136,6 +148,12 @@ class Parts(NamedTuple):
         both = zip(self.hosts, self.failures, strict=True)
         left = [(host, one) for host, one in both if is_kept(host, moment_of(one))]
         return Parts(self.kinds, [host for host, _ in left], [one for _, one in left])
+
+
+def _hosts_in(data: bytes, version: int) -> Any:
+    if version == _JSON_HOSTS:
+        return json.loads(data)
+    return data.decode("utf-8", "surrogatepass").split("\n")
 
 
 def together(many: Iterable[Parts]) -> Iterator[Portion]:
