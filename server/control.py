@@ -41,7 +41,7 @@ class _Link:
     """One client: what it asked, what it is still to be told, and since when it kept us waiting.
 
     While `is_busy`, all that belongs to the thread that answers; else to the loop.  With `is_pausing` the
-    thread has answered everything, and waits whether there is more.
+    thread has answered everything, and waits whether there is more, or for the loop to take the link back.
     """
 
     sock: socket.socket
@@ -221,7 +221,7 @@ class Control:
                 link = self._done.get_nowait()
             except Empty:
                 return
-            link.is_busy = False
+            link.is_busy = link.is_pausing = False
             if link in self._links:
                 self._go_on(link)
             else:
@@ -353,12 +353,13 @@ class Control:
 
     def _send(self, link: _Link) -> None:
         while link.outbox:
+            began = self._clock()  # what others do once this one has its answer is later
             try:
                 sent = link.sock.send(link.outbox[:_CHUNK])
             except (BlockingIOError, TimeoutError):
                 return
             del link.outbox[:sent]
-            link.moved = self._clock()
+            link.moved = began
 
     # in a thread
 
@@ -391,7 +392,7 @@ class Control:
         if not (link.requests or link.outbox or link.is_ending):
             link.is_pausing = True
             self._receive(link)
-            link.is_pausing = False
+            link.is_pausing = not link.requests
         return bool(link.requests) and not link.outbox
 
     def _answer_to(self, request: Any) -> bytes:

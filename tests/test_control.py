@@ -276,14 +276,30 @@ def is_writable(link):
 
 
 def test_the_longest_silent_makes_room_for_a_newcomer(path):
-    with a_server(path, most_links=3), contextlib.ExitStack() as stack:
+    with a_server(path, most_links=3) as control, contextlib.ExitStack() as stack:
         links = [stack.enter_context(a_link(path)) for _ in range(3)]
         for link in links:
             link.sendall(encode(["ping"]))
             answers(link, 1)
+        eventually(lambda: all(link.is_idle for link in control._links))
 
         assert ask(path, "ping") == (0, ["ping"])
         assert is_closed(links[0])
+
+
+def test_who_is_silent_is_so_before_the_loop_takes_the_link_back(path):
+    control = Control(str(path), Repeater())
+    control.open()
+    try:
+        with a_link(path) as link:
+            control._turn()
+            link.sendall(encode(["ping"]))
+            answers(link, 1)
+            eventually(lambda: control._done.qsize() == 1)
+
+            assert [link.is_idle for link in control._links] == [True]
+    finally:
+        control.close()
 
 
 def test_when_all_are_busy_a_newcomer_is_sent_away(path):
