@@ -29,7 +29,7 @@ _MOST_BLOCKS = 16
 _SMALL = 1 << 16
 # Up to so many ids are looked for one by one, which is quick; more of them in one pass.
 _FEW = 4
-# Where there is no more than one id for so many bytes, hyperscan looks for them; to make it ready for one
+# Where there is no more than one id for so many bytes, pyperscan looks for them; to make it ready for one
 # takes as long as to find all ids in so much.
 _SPARSE = LONG_BLOCK // 2
 
@@ -53,7 +53,7 @@ class Kept(NamedTuple):
 class _Search:
     """Finds a few ids in long blocks.
 
-    Raises what hyperscan does.
+    Raises what pyperscan does.
     """
 
     def __init__(self, tokens: Iterable[Token]) -> None:
@@ -131,7 +131,7 @@ class Aside:
         self._size = 0
         self._open: set[Token] = set()  # in the blocks
         self._opened: list[Token] = []  # to be open in the next one
-        self._has_search = True  # hyperscan works, for all that is known
+        self._has_search = True  # pyperscan works, for all that is known
 
     def token_of(self, id: bytes) -> Token | None:
         """By what the lines that hold `id` are found; None where its number does not tell them."""
@@ -245,7 +245,7 @@ class Aside:
             yield from block.places(kind, wanted, begin)
 
     def _search_of(self, block: _Block) -> _Search | None:
-        """What finds that which is open in `block`; None where there is no hyperscan."""
+        """What finds that which is open in `block`; None where there is no pyperscan."""
         if block.search is None and self._has_search:
             try:
                 block.search = _Search(block.open)

@@ -2,25 +2,23 @@
 """Which lines of a block are worth a filter's time: those with the literals that some regex requires.
 
 One search for everything at once over the bytes of a block; other lines are not even cut out.
-A long block is searched by hyperscan, which is faster by far but takes memory; a short one, and all
-where there is no hyperscan, word by word, with the same results.  Knows no dates and does no reading.
+A long block is searched by pyperscan, which is faster by far but takes memory; a short one, and all
+where there is no pyperscan, word by word, with the same results.  Knows no dates and does no reading.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial, reduce
-from itertools import pairwise
 from operator import or_
-from typing import Any
 
 from server.literals import LOOK_ALIKES, Clause, Need
 
-# From this length on of a block it pays to load hyperscan.
+# From this length on of a block it pays to load pyperscan.
 LONG_BLOCK = 64 * 1024
 _MUCH = 256 * 1024  # bytes in short blocks, after which it does, too
 _SAMPLE = 8 * 1024  # bytes of a log, by which is judged what is rare in it
@@ -38,15 +36,12 @@ Expression = tuple[tuple[Word, ...], ...]
 # Where in a block one ends, and the number of the expression; a scan, from a place on, has them in order.
 Hit = tuple[int, int]
 Scan = Callable[[bytes, int], list[Hit]]
-# How often two bytes stand one behind the other.
-Pairs = Counter[tuple[int, int]]
 
 _ESCAPES = [b"\\x%02x" % byte for byte in range(256)]
-_NO_PAIRS: Pairs = Counter()
 
 _troubles: deque[str] = deque(maxlen=1)
 
-SLOWER = "Big logs are read several times slower than could be: no hyperscan (%s)"  # because of a trouble
+SLOWER = "Big logs are read several times slower than could be: no pyperscan (%s)"  # because of a trouble
 
 # Encodings in which each ASCII character, and nothing else, is its byte.
 _PLAIN_ENCODINGS = re.compile(r"ascii|utf-8|iso8859-\d+|cp125\d|koi8-[rtu]")
@@ -58,7 +53,7 @@ def is_plain(encoding: str) -> bool:
 
 
 def trouble() -> str:
-    """Why hyperscan could not be used where it would have been, the last time."""
+    """Why pyperscan could not be used where it would have been, the last time."""
     return _troubles[-1] if _troubles else ""
 
 
@@ -104,7 +99,7 @@ class Screen:
     def __init__(
         self, needs: Sequence[Need | None], encoding: str = "utf-8", is_quick: bool = True
     ) -> None:
-        """Without `is_quick`, hyperscan is left alone."""
+        """Without `is_quick`, pyperscan is left alone."""
         masks: dict[Expression, int] = {}
         self._always = 0
         for rule, need in enumerate(needs):
@@ -159,7 +154,7 @@ class Screen:
 
 
 class _Search:
-    """Finds expressions in blocks: in long ones, after many short ones, and once it is there, with hyperscan."""
+    """Finds expressions in blocks: in long ones, after many short ones, and once it is there, with pyperscan."""
 
     def __init__(self, masks: dict[Expression, int], is_quick: bool = True) -> None:
         self._masks = masks
@@ -176,9 +171,9 @@ class _Search:
             and self._quick is None
             and (size >= LONG_BLOCK or self._searched > _MUCH)
         ):
-            pairs = Counter(pairwise(data[start : start + _SAMPLE]))
+            sample = data[start : start + _SAMPLE]
             try:
-                self._quick = _Finder(self._masks, partial(quick_scan, pairs=pairs))
+                self._quick = _Finder(self._masks, partial(quick_scan, sample=sample))
             except Exception as error:
                 # It may not be there, or not work on this machine: a processor too old, say.
                 self._is_quick = False
@@ -237,7 +232,7 @@ class _Finder:
     """Finds expressions in a block.
 
     Of chains it searches for the clauses at first, and puts them together by itself: to have
-    hyperscan compile a few whole chains takes a hundred times as long as all the rest.  Once the lines
+    pyperscan compile a few whole chains takes a hundred times as long as all the rest.  Once the lines
     that have clauses of one have cost about as much as that would, it searches only for the clause of
     each chain that was the rarest so far; and if these are still too many lines, for whole chains.
     """
@@ -372,71 +367,62 @@ def _plain_scan(expressions: Sequence[Expression]) -> Scan:
     return scan
 
 
-def quick_scan(expressions: Sequence[Expression], pairs: Pairs = _NO_PAIRS) -> Scan:
-    """What finds them by hyperscan, in logs where `pairs` of bytes are as frequent as that.
+def quick_scan(expressions: Sequence[Expression], sample: bytes = b"") -> Scan:
+    """What finds them by pyperscan, the quickest in logs that look like `sample`.
 
-    Raises what hyperscan does, or that it is not there.
+    Raises what pyperscan does, or that it is not there.
     """
-    import hyperscan
+    import pyperscan
 
-    many = len(expressions)
-    patterns: list[bytes] = []
-    # What each stands for: its expression; above those, a part of a word.
-    ids: list[int] = []
-    # Of each such part: which expression, and what must stand behind what is found.
-    parts: list[tuple[int, bytes]] = []
+    # Each tagged with the number of its expression, and what must stand behind what is found.
+    patterns: list[pyperscan.Pattern] = []
     for number, expression in enumerate(expressions):
         if len(expression) > 1:
-            patterns.append(_regex(expression))
-            ids.append(number)
+            patterns.append(pyperscan.Pattern(_regex(expression), tag=(number, b"")))
             continue
         for text, is_caseless in expression[0]:
-            end = len(text) if is_caseless or not pairs else _rare_end(text, pairs)
-            patterns.append(_regex((((text[:end], is_caseless),),)))
-            if end == len(text):
-                ids.append(number)
-            else:
-                ids.append(many + len(parts))
-                parts.append((number, text[end:]))
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(
-        expressions=patterns, ids=ids, elements=len(patterns), flags=[0] * len(patterns)
-    )
+            end = len(text) if is_caseless else _rare_end(text, sample)
+            part = _regex((((text[:end], is_caseless),),))
+            patterns.append(pyperscan.Pattern(part, tag=(number, text[end:])))
 
-    def scan(data: bytes, start: int) -> list[Hit]:
-        hits: list[Hit] = []
-        take = hits.append
+    go_on = pyperscan.Scan.Continue
+    hits: list[Hit] = []
+    take = hits.append
+    searched, start = b"", 0
 
-        def on_hit(id: int, begin: int, end: int, flags: int, context: Any) -> None:
-            if id < many:
-                take((end, id))
-                return
-            number, rest = parts[id - many]
-            if data.startswith(rest, start + end):
-                take((end, number))
+    def on_hit(context: None, tag: tuple[int, bytes], begin: int, end: int) -> pyperscan.Scan:
+        number, rest = tag
+        if not rest or searched.startswith(rest, start + end):
+            take((start + end, number))
+        return go_on
 
-        part: Any = memoryview(data)[start:]
-        database.scan(part, match_event_handler=on_hit)
-        hits.sort()  # as a rule they are
-        return hits if not start else [(start + end, number) for end, number in hits]
+    scanner = pyperscan.BlockDatabase(*patterns).build(None, on_hit)
+
+    def scan(data: bytes, begin: int) -> list[Hit]:
+        nonlocal searched, start
+        searched, start = data, begin
+        try:
+            scanner.scan(memoryview(data)[begin:])
+            return sorted(hits)  # as a rule they are
+        finally:
+            searched = b""  # not to be kept
+            hits.clear()
 
     return scan
 
 
-def _rare_end(text: bytes, pairs: Pairs) -> int:
-    """Where to end what is searched for: hyperscan looks at the last bytes first.
+def _rare_end(text: bytes, sample: bytes) -> int:
+    """Where to end what is searched for: the engine looks at the last bytes first, three or so.
 
-    `user ` makes it stop at each `ser`, `er ` in the log; to leave out all that need not be looked
-    for saves a third of its time.
+    `from ` makes it stop at each `om ` in the log; to leave out all that need not be looked for makes it
+    two to six times as fast.  The longest of those as rare as each other: so words end alike.
     """
     ends = range(min(len(text), _SHORTEST), len(text) + 1)
-    return min(
-        ends, key=lambda end: (sum(pairs[each] for each in pairwise(text[end - 3 : end])), -end)
-    )
+    return min(ends, key=lambda end: (sample.count(text[max(0, end - 3) : end]), -end))
 
 
 def _regex(expression: Expression) -> bytes:
-    """`expression` as a regular expression, of `re` as well as of hyperscan."""
+    """`expression` as a regular expression, of `re` as well as of pyperscan."""
     return b"[^\\n]*".join(
         b"(?:%s)" % b"|".join(
             b"(?i:%s)" % _escaped(text) if is_caseless else _escaped(text)

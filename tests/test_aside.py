@@ -185,8 +185,8 @@ def look_for_failures(blocks):
     assert len(helpers) == len(set(helpers))
 
 
-def test_without_hyperscan_ids_are_found_as_well(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hyperscan", None)
+def test_without_pyperscan_ids_are_found_as_well(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyperscan", None)
     monkeypatch.setattr("server.aside._SPARSE", 0)
     first, second = b"web sshd[1]: ", b"web sshd[2]: "
 
@@ -283,7 +283,7 @@ def test_a_filter_comes_to_the_same_when_it_reads_every_line(blocks):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_in_long_blocks_conversations_are_found_by_hyperscan_and_nothing_is_missed(seed):
+def test_in_long_blocks_conversations_are_found_by_pyperscan_and_nothing_is_missed(seed):
     chance, searches = Random(seed), []
     lines = [f"Nov 18 11:06:00 web d[{number}]: all is well" for number in range(20_000, 40_000)]
     for number in range(12):

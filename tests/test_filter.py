@@ -235,8 +235,8 @@ def journal_of(texts, size):
 
 
 @pytest.mark.parametrize("size", [1, 7, 500])
-@pytest.mark.parametrize("has_hyperscan", [True, False])
-def test_of_many_journal_entries_the_same_fail_as_when_each_is_tried(size, has_hyperscan):
+@pytest.mark.parametrize("has_pyperscan", [True, False])
+def test_of_many_journal_entries_the_same_fail_as_when_each_is_tried(size, has_pyperscan):
     sshd = conf_of("sshd", (("mode", "aggressive"),))
     texts = [line[16:-1] for line, _ in made_up.lines("auth", 4000, 0.3, seed=3, end=NOW)]
     texts[::97] = ["" for _ in texts[::97]]
@@ -244,7 +244,7 @@ def test_of_many_journal_entries_the_same_fail_as_when_each_is_tried(size, has_h
     texts[::83] = [f"{text} {'x' * LONGEST_LINE} from 192.0.2.1" for text in texts[::83]]
     tried, told_apart = Filter(sshd, has_screen=False), Filter(sshd)
 
-    with patch("server.screen._MUCH", 0 if has_hyperscan else 1 << 40):
+    with patch("server.screen._MUCH", 0 if has_pyperscan else 1 << 40):
         found = [told_apart.failures(block, NOW) for block in journal_of(texts, size)]
 
     assert found == [tried.failures(block, NOW) for block in journal_of(texts, size)]

@@ -64,7 +64,7 @@ def both(conf, blocks):
 
 
 def blocks_of(lines):
-    """`lines` as blocks, in three ways: one each, all in one, and so many that hyperscan is used."""
+    """`lines` as blocks, in three ways: one each, all in one, and so many that pyperscan is used."""
     whole = b"\n".join(lines) + b"\n"
     noise = b"Nov 23 11:59:59 web kernel: eth0: link becomes ready\n" * (LONG_BLOCK // 50)
     return [[line + b"\n" for line in lines], [whole], [noise + whole + noise, whole]]
@@ -384,16 +384,16 @@ def test_a_line_by_itself_has_no_rule_whose_words_it_lacks():
     ] + [mask_of(data.rindex(b"fail"))]
 
 
-def test_short_blocks_do_without_hyperscan():
+def test_short_blocks_do_without_pyperscan():
     code = (
         "import sys\n"
         "from server.screen import _FEW_SPENT, _MOST_SPENT, Screen, LONG_BLOCK\n"
         "from server.literals import Literal\n"
         "screen = Screen([frozenset({(frozenset({Literal('fail')}),)})])\n"
         "list(screen.places(b'fail' * 10))\n"
-        "before = 'hyperscan' in sys.modules\n"
+        "before = 'pyperscan' in sys.modules\n"
         "list(screen.places(b'x' * LONG_BLOCK))\n"
-        "print(before, 'hyperscan' in sys.modules)\n"
+        "print(before, 'pyperscan' in sys.modules)\n"
     )
 
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -401,8 +401,8 @@ def test_short_blocks_do_without_hyperscan():
     assert told.stdout.split() == ["False", "True"], told.stderr
 
 
-def test_without_hyperscan_the_results_are_the_same(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hyperscan", None)
+def test_without_pyperscan_the_results_are_the_same(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyperscan", None)
     data = b"fine\n" * LONG_BLOCK + b"fail 1\n"
 
     assert found(Screen(needs(["fail"])), data) == [(b"fail 1", (0,))]

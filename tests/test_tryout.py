@@ -214,7 +214,7 @@ def test_samples_of_vsftpd_come_out_as_rows(tried, tmp_path):
 def test_who_wants_to_know_is_told_that_big_logs_are_read_slower_than_could_be(
     tried, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, "hyperscan", None)
+    monkeypatch.setitem(sys.modules, "pyperscan", None)
     monkeypatch.setattr("server.screen._troubles", deque(maxlen=1))
     log = tmp_path / "door.log"
     log.write_text(f"{LINE}\n" * 8000)
@@ -222,4 +222,4 @@ def test_who_wants_to_know_is_told_that_big_logs_are_read_slower_than_could_be(
     code, out, err = tried("-l", "info", log, REGEX)
 
     assert (code, "8000 matched" in out) == (0, True)
-    assert "slower than could be: no hyperscan (import of hyperscan halted" in err
+    assert "slower than could be: no pyperscan (import of pyperscan halted" in err

@@ -347,8 +347,8 @@ def test_what_one_block_does_to_the_filter_costs_no_other_block(place):
     assert "TypeError" in ssh.worker.problem
 
 
-def test_a_server_without_hyperscan_says_once_that_it_is_slower(place, caplog, monkeypatch):
-    monkeypatch.setitem(sys.modules, "hyperscan", None)
+def test_a_server_without_pyperscan_says_once_that_it_is_slower(place, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyperscan", None)
     monkeypatch.setattr("server.screen._troubles", deque(maxlen=1))
     caplog.set_level(logging.INFO)
     ssh = place()
@@ -356,14 +356,14 @@ def test_a_server_without_hyperscan_says_once_that_it_is_slower(place, caplog, m
 
     ssh.see(EVE)
     ssh.figures()
-    assert "hyperscan" not in caplog.text
+    assert "pyperscan" not in caplog.text
     for offset in (10**6, 2 * 10**6):
         ssh.see(*[EVE] * 4000, offset=offset)
     ssh.see(EVE, path="/other")
     ssh.figures()
 
-    (told,) = (line for line in caplog.text.splitlines() if "hyperscan" in line)
-    assert "import of hyperscan halted" in told
+    (told,) = (line for line in caplog.text.splitlines() if "pyperscan" in line)
+    assert "import of pyperscan halted" in told
 
 
 @pytest.mark.parametrize("step", [-1e8, -3600, 3600, 1e9])
