@@ -28,6 +28,7 @@ _MOST_CHOICES = 256  # … so many of which one is chosen …
 _MOST_LITERALS = 128  # … and so many asked for
 _MOST_CHAINS = 8
 _LONGEST_CHAIN = 2  # what a third clause spares is less than it costs
+_TELLING = 3.0  # what weighs less stands in nearly every line, too: two letters
 _WORTH_ADDING = 8.0  # of a clause that is not the best one of its chain: six letters, say
 _MOST_OF_CLASS = 4  # characters of a class that are told apart: `[Ff]`
 # Words that stand in so many lines that they tell nothing.
@@ -315,7 +316,7 @@ class _Walk:
             return halves
         pieces = _need(_fit(frozenset(map(_longest_piece, texts))))
         # Of a common word a half is no less common, uncommon as it looks.
-        has_common = pieces is not None and any(_weight(one.text) < SHORTEST for one in texts)
+        has_common = pieces is not None and any(_weight(one.text) < _TELLING for one in texts)
         return pieces if has_common else better(pieces, halves)
 
 
