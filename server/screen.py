@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial, reduce
@@ -377,6 +377,7 @@ def quick_scan(expressions: Sequence[Expression], sample: bytes = b"") -> Scan:
     """
     import pyperscan
 
+    end_of = _ends(sample) if sample else len
     # Each tagged with the number of its expression, and what must stand behind what is found.
     patterns: list[pyperscan.Pattern] = []
     for number, expression in enumerate(expressions):
@@ -384,7 +385,7 @@ def quick_scan(expressions: Sequence[Expression], sample: bytes = b"") -> Scan:
             patterns.append(pyperscan.Pattern(_regex(expression), tag=(number, b"")))
             continue
         for text, is_caseless in expression[0]:
-            end = _rare_end(text, sample) if sample and not is_caseless else len(text)
+            end = len(text) if is_caseless else end_of(text)
             part = _regex((((text[:end], is_caseless),),))
             patterns.append(pyperscan.Pattern(part, tag=(number, text[end:])))
 
@@ -418,17 +419,21 @@ def quick_scan(expressions: Sequence[Expression], sample: bytes = b"") -> Scan:
     return scan
 
 
-def _rare_end(text: bytes, sample: bytes) -> int:
-    """Where to end what is searched for; the engine looks at the last three bytes first.
+def _ends(sample: bytes) -> Callable[[bytes], int]:
+    """What says where to end a text that is searched for, in logs like `sample`.
 
-    `from ` makes it stop at each `om ` in the log.  And since it looks for several words at a time by the halves of
-    their bytes, they should end alike: in that which is frequent.  Together two to six times as fast.
+    The engine looks at the last three bytes first; `from ` makes it stop at each `om ` in the log.  And since it
+    looks for several texts at a time by the halves of their bytes, they should end alike: in what is frequent.
+    Together two to six times as fast.
     """
+    threes = Counter(sample[at : at + 3] for at in range(len(sample)))
+    ones = Counter(sample)
 
-    def cost(end: int) -> tuple[int, int]:
-        return sample.count(text[max(0, end - 3) : end]), -sample.count(text[end - 1 : end])
+    def end_of(text: bytes) -> int:
+        ends = range(min(len(text), _SHORTEST), len(text) + 1)
+        return min(ends, key=lambda end: (threes[text[end - 3 : end]], -ones[text[end - 1]]))
 
-    return min(range(min(len(text), _SHORTEST), len(text) + 1), key=cost)
+    return end_of
 
 
 def _regex(expression: Expression) -> bytes:
