@@ -419,6 +419,14 @@ def test_a_word_is_found_by_its_rarest_part_and_only_where_it_stands_as_a_whole(
         assert found(screen, data, begin) == wanted
 
 
+@pytest.mark.parametrize("many", [8, 9, 16, 17])
+def test_nothing_but_words_is_found_whatever_else_is_searched_for(many):
+    words = [f"word{chr(ord('a') + n)}" for n in range(many)]
+    data = b"fine\n" * LONG_BLOCK + b"".join(b"\1\2\3%c\n" % n for n in range(10)) + b"worda\n"
+
+    assert found(Screen(needs(*([word] for word in words))), data) == [(b"worda", (0,))]
+
+
 def test_of_a_line_full_of_a_word_little_is_kept():
     """An attacker writes it."""
     scan = _plain_scan([(((b"git", True), (b"it", False)),)])
