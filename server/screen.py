@@ -165,18 +165,21 @@ class _Search:
         self._quick: _Finder | None = None
         self._is_quick = is_quick
         self._searched = 0  # bytes
+        self._sample = b""
 
     def __call__(self, data: bytes, start: int) -> Iterator[Place]:
         size = len(data) - start
         self._searched += size
+        if self._is_quick and self._quick is None and len(self._sample) < _SAMPLE:
+            # Short blocks are too little to tell by a single one what is rare.
+            self._sample += data[start : start + _SAMPLE]
         if (
             self._is_quick
             and self._quick is None
             and (size >= LONG_BLOCK or self._searched > _MUCH)
         ):
-            sample = data[start : start + _SAMPLE]
             try:
-                self._quick = _Finder(self._masks, partial(quick_scan, sample=sample))
+                self._quick = _Finder(self._masks, partial(quick_scan, sample=self._sample))
             except Exception as error:
                 # It may not be there, or not work on this machine: a processor too old, say.
                 self._is_quick = False
@@ -424,7 +427,7 @@ def _ends(sample: bytes) -> Callable[[bytes], int]:
 
     The engine looks at the last three bytes first; `from ` makes it stop at each `om ` in the log.  And since it
     looks for several texts at a time by the halves of their bytes, they should end alike: in what is frequent.
-    Together two to six times as fast.
+    Together four times as fast as with whole words.
     """
     threes = Counter(sample[at : at + 3] for at in range(len(sample)))
     ones = Counter(sample)

@@ -22,6 +22,7 @@ from server.records import LogBlock, Position
 from server.screen import (
     _FEW_SPENT,
     _MOST_SPENT,
+    _SAMPLE,
     LONG_BLOCK,
     JointScreen,
     Screen,
@@ -417,6 +418,24 @@ def test_a_word_is_found_by_its_rarest_part_and_only_where_it_stands_as_a_whole(
 
     for begin in (0, 3 * len(usual)):
         assert found(screen, data, begin) == wanted
+
+
+@pytest.mark.parametrize("size", [100, 40_000, 2 * LONG_BLOCK])
+def test_what_is_rare_is_judged_by_more_than_a_short_block(monkeypatch, size):
+    told = []
+
+    def scan_for(words, sample):
+        told.append(sample)
+        return _plain_scan(words)
+
+    monkeypatch.setattr("server.screen.quick_scan", scan_for)
+    screen = Screen(needs(["fail"]))
+
+    for _ in range(600_000 // size):
+        list(screen.places(b"x" * (size - 1) + b"\n"))
+
+    (sample,) = told
+    assert _SAMPLE <= len(sample) < 2 * _SAMPLE
 
 
 @pytest.mark.parametrize("many", [8, 9, 16, 17])
