@@ -7,7 +7,7 @@ Failures are kept packed: of a hundred thousand hosts each takes some 300 bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, takewhile
 from typing import TypeVar
 
@@ -67,55 +67,63 @@ class FailureCounter:
 
     def add(self, failure: Failure) -> int:
         """Count `failure`; return how often its host has failed within the window."""
-        return self.put(failure.host, failure.when, self._packer.pack(failure))
+        return self.put((failure.host,), (failure.when,), (self._packer.pack(failure),))[1]
 
-    def put(self, host: str, when: float, packed: bytes) -> int:
-        """The same for a failure that the counter's packer has packed already."""
-        again = self._again
-        recent = again.pop(host, None)
-        if recent is None:
-            first = self._once.pop(host, None)
-            if first is None:
-                return self._put_first(host, when, packed)
-            recent = [first]
-        again[host] = recent
-        recent.append(packed)
-        if when >= self._newest:
-            self._newest = when
-        else:  # logs of several files may overlap
-            self._eldest = min(when, self._eldest)
-            if when < moment_of(recent[-2]):
-                recent.sort(key=moment_of)
-                when = moment_of(recent[-1])
-        many, more, packer, horizon = len(recent), len(packed), self._packer, when - self._find_time
-        while many > self._max_retry or (
-            horizon > self._eldest and moment_in(recent[0])[0] < horizon
-        ):
-            more -= len(recent[0])
-            del recent[0]
-            many -= 1
-        # An action is told the last lines only.  Where a failure has none, those before are wanted.
-        last = many - self._max_matches - 1
-        if last >= 0 and packer.has_each_lines:
-            long = recent[last]
-            length = lines_begin_in(long)[0]
-            recent[last] = long[:length]
-            more += length - len(long)
-        self._size += more
-        if self._size > self._max_size:
-            self._make_room(host)
-        return many if packer.is_each_one else sum(map(packer.attempts_of, recent))
+    def put(
+        self,
+        hosts: Sequence[str],
+        moments: Sequence[float],
+        packed: Sequence[bytes],
+        begin: int = 0,
+        enough: float = math.inf,
+    ) -> tuple[int, int]:
+        """Count failures that the counter's packer has packed, from `begin` on, of which there must be one.
 
-    def _put_first(self, host: str, when: float, packed: bytes) -> int:
-        if when > self._newest:
-            self._newest = when
-        if when < self._eldest:
-            self._eldest = when
-        self._size += len(packed)
-        self._once[host] = packed
-        if self._size > self._max_size or len(self) > self._max_hosts:
-            self._make_room(host)
-        return self._packer.attempts_of(packed)
+        It stops behind one by which its host has failed `enough` times within the window, or for which
+        others were forgotten.  Returns how many are counted then, and how often the last one's host failed.
+        """
+        again, once, packer = self._again, self._once, self._packer
+        max_retry, find_time, max_matches = self._max_retry, self._find_time, self._max_matches
+        size, newest, eldest = self._size, self._newest, self._eldest
+        at, times = begin, 0
+        for at in range(begin, len(hosts)):
+            host, when, one = hosts[at], moments[at], packed[at]
+            recent = again.pop(host, None)
+            if recent is None:
+                recent = [once.pop(host)] if host in once else []
+            recent.append(one)
+            size, many = size + len(one), len(recent)
+            if when >= newest:
+                newest = when
+            else:  # logs of several files may overlap
+                eldest = min(when, eldest)
+                if many > 1 and when < moment_of(recent[-2]):
+                    recent.sort(key=moment_of)
+                    when = moment_of(recent[-1])
+            if many == 1:
+                eldest = min(when, eldest)
+                once[host] = one
+            else:
+                again[host] = recent
+                horizon = when - find_time
+                while many > max_retry or (horizon > eldest and moment_in(recent[0])[0] < horizon):
+                    size, many = size - len(recent[0]), many - 1
+                    del recent[0]
+                # An action is told the last lines only.  Where a failure has none, those before are wanted.
+                last = many - max_matches - 1
+                if last >= 0 and packer.has_each_lines:
+                    long = recent[last]
+                    recent[last] = short = long[: lines_begin_in(long)[0]]
+                    size += len(short) - len(long)
+            if size > self._max_size or len(once) + len(again) > self._max_hosts:
+                self._size = size
+                self._make_room(host)
+                size = self._size
+            times = many if packer.is_each_one else sum(map(packer.attempts_of, recent))
+            if times >= enough or self.forgotten:
+                break
+        self._size, self._newest, self._eldest = size, newest, eldest
+        return at + 1, times
 
     def of(self, host: str) -> tuple[Failure, ...]:
         """The failures of `host` that are counted now, oldest first."""

@@ -227,9 +227,8 @@ class Jail:
             len(hosts) if is_each_one else sum(map(self.packer.attempts_of, packed))
         )
         counter, most, begin = self.failures, self.conf.max_retry, 0
-        for upto, times in enumerate(map(counter.put, counted, moments, packed), 1):
-            if times < most and not counter.forgotten:
-                continue
+        while begin < len(hosts):
+            upto, times = counter.put(counted, moments, packed, begin, most)
             self._changes.fail(counted[begin:upto], moments[begin:upto], packed[begin:upto])
             said.append(Failed(hosts[begin:upto], moments[begin:upto]))
             begin = upto
@@ -238,9 +237,6 @@ class Jail:
             if counter.forgotten:
                 forgotten = self._settle_forgotten()
                 said += self._crowd.grow(forgotten, self.conf.max_hosts, now)
-        if begin < len(hosts):
-            self._changes.fail(counted[begin:], moments[begin:], packed[begin:])
-            said.append(Failed(hosts[begin:], moments[begin:]))
 
     def hold(self, failure: Failure) -> None:
         """Keep in mind, and save, a failure by a name until `release`; it counts for nothing yet."""
@@ -652,7 +648,7 @@ class Jail:
         """Count `failure`, and have it saved."""
         packed = self.packer.pack(failure)
         self._changes.fail((failure.host,), (failure.when,), (packed,))
-        self.failures.put(failure.host, failure.when, packed)
+        self.failures.put((failure.host,), (failure.when,), (packed,))
 
     def _all_counted(self, hosts: Iterable[str]) -> list[str]:
         """What stands for each of `hosts` when it is counted; empty where it is ignored."""
