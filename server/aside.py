@@ -16,7 +16,8 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
-from server.screen import LONG_BLOCK, quick_scan
+from server.scan import quick_scan
+from server.screen import LONG_BLOCK
 
 # So many of the last bytes are kept at least; a conversation is over long before.
 KEPT = 1 << 20

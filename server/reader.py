@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from common.options import LogPath
+from server.border import Border
 from server.records import Excerpt, LogBlock, Position, older_of
 from server.sharing import Wanted
-from server.source import Border, Claims, Inbox, is_compressed, is_rotated_name
+from server.source import Claims, Inbox, is_compressed, is_rotated_name
 from server.source import FileState as FileState
 from server.tail import Tail
 from server.watch import EVERYTHING, Bell, Watcher, places

@@ -10,37 +10,25 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial, reduce
 from operator import or_
 
 from server.literals import LOOK_ALIKES, Clause, Need
+from server.scan import Expression, Hit, Scan, Word, plain_scan, quick_scan, regex_of
 
 # From this length on of a block it pays to load pyperscan.
 LONG_BLOCK = 64 * 1024
 _MUCH = 256 * 1024  # bytes in short blocks, after which it does, too
 _SAMPLE = 8 * 1024  # bytes of a log, by which is judged what is rare in it
-_SHORTEST = 5  # bytes of a word, with which it is found nowhere else, as a rule
-# For 9 to 16 words pyperscan takes twice as long as for 17, from which on it goes another way: others are added then.
-_AWKWARD = range(9, 17)
-_FILLER = (-1, b"\n")
 _MOST_SHARES = 4096
 _FEW_SPENT, _MOST_SPENT = 3000, 60_000  # lines, at one or two microseconds each
 
 # A line that is worth it: where it begins in the block, where it ends, and as bits which rules may
 # match it.
 Place = tuple[int, int, int]
-# What is searched for: bytes, and whether their case does not matter; of some words one, and behind it
-# in the same line one of others.
-Word = tuple[bytes, bool]
-Expression = tuple[tuple[Word, ...], ...]
-# Where in a block one ends, and the number of the expression; a scan, from a place on, has them in order.
-Hit = tuple[int, int]
-Scan = Callable[[bytes, int], list[Hit]]
-
-_ESCAPES = [b"\\x%02x" % byte for byte in range(256)]
 
 _troubles: deque[str] = deque(maxlen=1)
 
@@ -187,7 +175,7 @@ class _Search:
         if self._quick is not None:
             return self._quick(data, start)
         if self._plain is None:
-            self._plain = _Finder(self._masks, _plain_scan, has_chains=False)
+            self._plain = _Finder(self._masks, plain_scan, has_chains=False)
         return self._plain(data, start)
 
 
@@ -344,110 +332,8 @@ class _Finder:
 
     def _has(self, chain: Expression, line: bytes) -> bool:
         if chain not in self._matches:
-            self._matches[chain] = re.compile(_regex(chain)).search
+            self._matches[chain] = re.compile(regex_of(chain)).search
         return self._matches[chain](line) is not None
-
-
-def _plain_scan(expressions: Sequence[Expression]) -> Scan:
-    """What finds words one by one, in a line no more than once each."""
-    sought = [
-        (text, is_caseless, number)
-        for number, (words,) in enumerate(expressions)
-        for text, is_caseless in words
-    ]
-    is_any_caseless = any(is_caseless for _, is_caseless, _ in sought)
-
-    def scan(data: bytes, start: int) -> list[Hit]:
-        hits: list[Hit] = []
-        lower = data.lower() if is_any_caseless else data
-        for text, is_caseless, number in sought:
-            find = lower.find if is_caseless else data.find
-            at = find(text, start)
-            while at >= 0:
-                hits.append((at + len(text), number))
-                end = data.find(b"\n", at)
-                at = find(text, end) if end >= 0 else -1
-        hits.sort()
-        return hits
-
-    return scan
-
-
-def quick_scan(expressions: Sequence[Expression], sample: bytes = b"") -> Scan:
-    """What finds them by pyperscan, the quickest in logs that look like `sample`.
-
-    Raises what pyperscan does, or that it is not there.
-    """
-    import pyperscan
-
-    end_of = _ends(sample) if sample else len
-    # Each tagged with the number of its expression, and what must stand behind what is found.
-    patterns: list[pyperscan.Pattern] = []
-    for number, expression in enumerate(expressions):
-        if len(expression) > 1:
-            patterns.append(pyperscan.Pattern(_regex(expression), tag=(number, b"")))
-            continue
-        for text, is_caseless in expression[0]:
-            end = len(text) if is_caseless else end_of(text)
-            part = _regex((((text[:end], is_caseless),),))
-            patterns.append(pyperscan.Pattern(part, tag=(number, text[end:])))
-
-    if len(patterns) in _AWKWARD:
-        fillers = (b"\\x01\\x02\\x03\\x%02x" % n for n in range(_AWKWARD.stop - len(patterns)))
-        patterns += [pyperscan.Pattern(filler, tag=_FILLER) for filler in fillers]
-
-    go_on = pyperscan.Scan.Continue
-    hits: list[Hit] = []
-    take = hits.append
-    searched, start = b"", 0
-
-    def on_hit(context: None, tag: tuple[int, bytes], begin: int, end: int) -> pyperscan.Scan:
-        number, rest = tag
-        if not rest or searched.startswith(rest, start + end) and tag is not _FILLER:
-            take((start + end, number))
-        return go_on
-
-    scanner = pyperscan.BlockDatabase(*patterns).build(None, on_hit)
-
-    def scan(data: bytes, begin: int) -> list[Hit]:
-        nonlocal searched, start
-        searched, start = data, begin
-        try:
-            scanner.scan(memoryview(data)[begin:])
-            return sorted(hits)  # as a rule they are
-        finally:
-            searched = b""  # not to be kept
-            hits.clear()
-
-    return scan
-
-
-def _ends(sample: bytes) -> Callable[[bytes], int]:
-    """What says where to end a text that is searched for, in logs like `sample`.
-
-    The engine looks at the last three bytes first; `from ` makes it stop at each `om ` in the log.  And since it
-    looks for several texts at a time by the halves of their bytes, they should end alike: in what is frequent.
-    Together four times as fast as with whole words.
-    """
-    threes = Counter(sample[at : at + 3] for at in range(len(sample)))
-    ones = Counter(sample)
-
-    def end_of(text: bytes) -> int:
-        ends = range(min(len(text), _SHORTEST), len(text) + 1)
-        return min(ends, key=lambda end: (threes[text[end - 3 : end]], -ones[text[end - 1]]))
-
-    return end_of
-
-
-def _regex(expression: Expression) -> bytes:
-    """`expression` as a regular expression, of `re` as well as of pyperscan."""
-    return b"[^\\n]*".join(
-        b"(?:%s)" % b"|".join(
-            b"(?i:%s)" % _escaped(text) if is_caseless else _escaped(text)
-            for text, is_caseless in words
-        )
-        for words in expression
-    )  # fmt: skip
 
 
 def _with_all_others(data: bytes, start: int, hits: Iterator[Place]) -> Iterator[Place]:
@@ -466,8 +352,3 @@ def _all(data: bytes, start: int, stop: int) -> Iterator[Place]:
         if end > start:
             yield start, end, 0
         start = end + 1
-
-
-def _escaped(text: bytes) -> bytes:
-    """`text` as a regular expression that matches just that."""
-    return b"".join(map(_ESCAPES.__getitem__, text))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from server.border import Border
 from server.records import Excerpt, LogBlock, Position
 from server.sharing import Wanted
 
@@ -237,10 +238,6 @@ class FileState:
 
 def progress(left: int, total: int) -> str:
     return f"{100 * (total - left) // max(total, 1)} % read, {left / (1 << 20):,.0f} MiB left"
-
-
-# From where on a file is to be read that was read up to an offset: (read, offset, size) -> offset.
-Border = Callable[[Callable[[int, int], bytes], int, int], int]
 
 
 class Inbox:

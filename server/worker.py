@@ -12,31 +12,29 @@ import queue
 import random
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, groupby
-from pathlib import Path
 from typing import Any, TypeVar
 
 from common.errors import CommandError
 from common.logs import say
 from common.options import ActionConf, JailConf
-from server import screen, seek
-from server.action import from_history, render
+from server import screen
+from server.action import from_history
 from server.actor import Actor
 from server.announce import passages_of
-from server.dates import DateDetector
-from server.draft import cache_options
+from server.border import border_of
+from server.exempt import Exempt
 from server.filter import Filter
 from server.guard import Guard, problems_of
 from server.ignore import IgnoreList
 from server.jail import Help, Jail
 from server.journal import JournalReader, source_of
-from server.lines import LONGEST_LINE, encoding_of, line_decoder
 from server.packing import Failures
 from server.patrol import Patrol
 from server.plugins import Plugin
@@ -62,7 +60,6 @@ from server.records import (
     older_of,
 )
 from server.resolver import Resolver, name_of
-from server.source import Border
 from server.steps import Clocks
 from server.store import Store
 
@@ -76,7 +73,6 @@ _STEP = 2.0  # seconds; what the clock deviates by less is drift, and followed
 _MANY = 1000  # bans of an earlier run that are worth to be foreseen
 _LEAD = 0.5  # seconds that actions may take for them, before more is done here
 _REMINDER = 512 * 1024  # bytes before a position that a filter sees again that remembers lines
-_WINDOWS_BACK = 10  # times `maxlines`: lines that no failure takes stay longer
 _PIECE = 1 << 17  # bytes that are read at once where many lines fail …
 _DENSE = 1000  # … which is one in so many bytes
 _BULK = 1 << 20  # so much of a log leaves memory free in many places when it was read …
@@ -141,7 +137,7 @@ class Worker:
         self._losses = world.store.losses
         self._begun = world.clock()
         self._offset = self._clock_offset()
-        self._ignore_answers: OrderedDict[str, tuple[float, bool]] = OrderedDict()
+        self._exempt = Exempt(world.resolver, world.run)
         self._thread = threading.Thread(target=self._work, name=f"jail:{conf.name}", daemon=True)
 
     # -- from any thread ---------------------------------------------------------------------------
@@ -482,7 +478,7 @@ class Worker:
         self._jail.change(conf)
         self._ignore_more()
         self._tell(self._jail.spare_ignored(self._world.clock()))
-        self._ignore_answers.clear()
+        self._exempt.forget()
         if conf.is_started and not old.is_started:
             self._begin()
             return
@@ -618,14 +614,9 @@ class Worker:
 
     def _ignore_more(self) -> None:
         """Ignore what the list of ignored hosts does not say itself, but stands for."""
-        conf, resolver = self._jail.conf, self._world.resolver
-        if conf.ignore_self:
-            self._jail.ignore_also(resolver.own_addresses())
-        listed = IgnoreList(conf.ignore_ip)
-        for path in listed.files:
-            self._jail.ignore_also(_entries_of(path, conf.name))
-        for name in listed.names:
-            resolver.resolve(name, self._ignore_later)
+        self._jail.ignore_also(self._exempt.listed(self._jail.conf))
+        for name in IgnoreList(self._jail.conf.ignore_ip).names:
+            self._world.resolver.resolve(name, self._ignore_later)
 
     def _ignore_later(self, addresses: tuple[str, ...]) -> None:
         def ignore() -> None:
@@ -636,28 +627,7 @@ class Worker:
         self._put((ignore, None))
 
     def _is_ignored(self, failure: Failure) -> bool:
-        """Whether ignorecommand says so, asked or remembered."""
-        conf, command = self._jail.conf, self._jail.conf.ignore_command
-        if not command:
-            return False
-        values = _values_of(failure)
-        cache = cache_options(conf.ignore_cache)
-        if cache is None:
-            return self._ask_ignore_command(command, values)
-        key, most, seconds = cache
-        for name, value in values.items():
-            key = key.replace(f"<{name}>", value)
-        kept = self._ignore_answers.get(key)
-        now = time.monotonic()
-        if kept is None or kept[0] <= now:
-            kept = (now + seconds, self._ask_ignore_command(command, values))
-            self._ignore_answers[key] = kept
-            while len(self._ignore_answers) > most:
-                self._ignore_answers.popitem(last=False)
-        return kept[1]
-
-    def _ask_ignore_command(self, script: str, values: Mapping[str, str]) -> bool:
-        return self._world.run(render(script, {}, values, None)).is_success
+        return self._exempt.is_friend(self._jail.conf, failure)
 
     def _is_to_look_up(self, failure: Failure) -> bool:
         return failure.is_name and self._jail.conf.use_dns != "raw"
@@ -711,28 +681,6 @@ def of_filter(conf: JailConf) -> tuple[Any, ...]:
     )
 
 
-def border_of(conf: JailConf, clock: Callable[[], float]) -> Border | None:
-    """What says from where on `conf` needs to read a log; None where only reading tells."""
-    # Of a log in UTF-16 or UTF-32 the beginning tells how to read the rest.
-    if not screen.is_plain(encoding_of(conf.log_encoding)):
-        return None
-    if DateDetector(conf.date_pattern, conf.log_time_zone).takes_now:
-        return None
-    back = _WINDOWS_BACK * conf.max_lines if conf.max_lines > 1 else 0
-
-    def border(read: Callable[[int, int], bytes], offset: int, size: int) -> int:
-        now, decode = clock(), line_decoder(conf.log_encoding)
-        dates = DateDetector(conf.date_pattern, conf.log_time_zone)
-
-        def moment(line: bytes) -> float | None:
-            hit = dates.find(decode(line[:LONGEST_LINE]), now)
-            return None if hit is None else hit.moment
-
-        return seek.border(read, offset, size, moment, now - conf.find_time, back)
-
-    return border
-
-
 def _of_logs(conf: JailConf) -> tuple[Any, ...]:
     return (
         conf.log_paths,
@@ -746,26 +694,6 @@ def _of_logs(conf: JailConf) -> tuple[Any, ...]:
         conf.log_encoding,
         conf.max_lines,
     )
-
-
-def _entries_of(path: str, jail: str) -> list[str]:
-    """The words of a file of ignored hosts; # begins a comment."""
-    try:
-        text = Path(path).read_text(errors="replace")
-    except OSError as error:
-        log.error("[%s] the list of ignored hosts %s cannot be read: %s", jail, path, error)
-        return []
-    return [word for line in text.splitlines() for word in line.partition("#")[0].split()]
-
-
-def _values_of(failure: Failure) -> Mapping[str, str]:
-    return {
-        "ip": failure.host,
-        "fid": failure.host,
-        "failures": str(failure.attempts),
-        "time": f"{failure.when:.0f}",
-        "matches": "\n".join(failure.lines),
-    }
 
 
 @cache

@@ -20,12 +20,12 @@ LAYERS = {
         records
         trees charsets automaton ambiguity budget
         zones datestyles dates seek pattern conversation rules joined packing quick
-        literals screen lines sharing aside filter slow lint ignore
+        literals scan screen lines border sharing aside filter slow lint ignore
         portion changes rows counter bantime networks bans pardons jail
         quoting actionbase actions action ledger steps singles exchange caller keeper executor runner enforcer announce
         draft inspection plan handlers standing transmitter
         | source generations delivery tail watch journal reader resolver sessions shell tables store helper guard
-        patrol plugins actor worker server control check daemon main
+        patrol plugins actor exempt worker server control check daemon main
         """,
     "client": """
         ini include expand filterconf actionconf jailconf stream present asjson

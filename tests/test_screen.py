@@ -19,6 +19,7 @@ from server.filter import Filter
 from server.lines import LESSONS
 from server.literals import Literal, required
 from server.records import LogBlock, Position
+from server.scan import plain_scan
 from server.screen import (
     _FEW_SPENT,
     _MOST_SPENT,
@@ -26,7 +27,6 @@ from server.screen import (
     LONG_BLOCK,
     JointScreen,
     Screen,
-    _plain_scan,
     is_plain,
 )
 from tests.filters import LOGS, conf_of, own_samples
@@ -426,7 +426,7 @@ def test_what_is_rare_is_judged_by_more_than_a_short_block(monkeypatch, size):
 
     def scan_for(words, sample):
         told.append(sample)
-        return _plain_scan(words)
+        return plain_scan(words)
 
     monkeypatch.setattr("server.screen.quick_scan", scan_for)
     screen = Screen(needs(["fail"]))
@@ -448,7 +448,7 @@ def test_nothing_but_words_is_found_whatever_else_is_searched_for(many):
 
 def test_of_a_line_full_of_a_word_little_is_kept():
     """An attacker writes it."""
-    scan = _plain_scan([(((b"git", True), (b"it", False)),)])
+    scan = plain_scan([(((b"git", True), (b"it", False)),)])
 
     assert len(scan(b"GIT" * 1000 + b"\n" + b"git" * 1000, 0)) <= 4
 

@@ -16,7 +16,7 @@ from server.reader import LogReader
 from server.records import Ban, Excerpt, Failure, LogBlock, Position, Progress, Result
 from server.resolver import Resolver
 from server.store import Store
-from server.worker import _MOST_HELD, Worker, World, _tell_of_slow_search, border_of
+from server.worker import _MOST_HELD, Worker, World, _tell_of_slow_search
 from tests.support import BOB, EVE, at_home_in, eventually
 
 WALL = ActionConf("wall", {"actionban": "ban <ip>", "actionunban": "unban <ip>"})
@@ -213,21 +213,6 @@ def test_a_late_line_in_a_rotated_log_is_counted_by_the_next_run(place, tmp_path
 
     eventually(lambda: third.figures()[0] == 1)
     assert store.sync() and 5 == len(store.failures("ssh", 0))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
-@pytest.mark.parametrize("pattern", [None, "{NONE}", "^%Y-%m-%d %H:%M:%S"])
-def test_a_search_by_date_is_made_where_dates_can_be_read(encoding, pattern):
-    conf = JailConf("ssh", log_encoding=encoding, date_pattern=pattern)
-    border = border_of(conf, lambda: 1_800_000_000.0)
-
-    if encoding == "utf-16" or pattern == "{NONE}":
-        assert border is None
-        return
-    old, new = (door_line(1_800_000_000.0 - ago, "x" * 1000).encode() for ago in (10**6, 60))
-    log = old * 6000 + new * 100
-    found = border(lambda at, length: log[at : at + length], 0, len(log))
-    assert len(old) * 5800 < found < len(old) * 6000
 
 
 def test_a_big_old_log_is_begun_where_it_matters_and_counted_from_there(place, tmp_path):
