@@ -39,6 +39,8 @@ def test_a_server_that_is_killed_again_and_again_counts_each_line_once(tmp_path)
     torture = Torture(tmp_path, seed=random.randrange(10**6), pause=0.008)
     try:
         torture.kill(30)
+        # On a quick machine that has not taken long.
+        eventually(lambda: len(torture.attack.lines) >= 800, 60, "an attack that is long enough")
         expected = torture.finish()
     finally:
         torture.attack.is_over = True
