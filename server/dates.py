@@ -441,8 +441,13 @@ def _bracketed(
             return None
         return hits.get(start) or hit_at(start)
 
+    whole, behind = f'[{closed} "', length + 2  # as access logs have it
+
     def behind_last_unquoted(line: str) -> DateHit | None:
         end = line.find('"')
+        start = end - behind
+        if line.startswith(whole, start - 1) and "\\" not in line:
+            return hits.get(start) or hit_at(start)
         if end < 0:
             end = len(line)
         start = line.rfind("[", 0, end) + 1

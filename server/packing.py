@@ -59,13 +59,13 @@ class Shape:
     """What all matches of a failregex `rule` have in common that name their host in one group.
 
     The names of fields (more may be there than a match has), which of them is the host, and what reads
-    the others from a match.
+    the others, if there are any, from a match.
     """
 
     rule: int
     names: tuple[str, ...]
     own: str
-    others: Callable[[Any], Any]
+    others: Callable[[Any], Any] | None
 
 
 class Packer:
@@ -201,11 +201,11 @@ class _Presses(dict[Shape, Press]):
         return press
 
 
-def _press(number: int, others_of: Callable[[Any], Any], many: int) -> Press:
+def _press(number: int, others_of: Callable[[Any], Any] | None, many: int) -> Press:
     pack_head, before = _pack_head, _BODY - 1
 
     def press(found: Any, when: float, offset: int, line: str) -> bytes:
-        others = others_of(found)
+        others = others_of(found) if others_of is not None else ""
         named = others if many < 2 else _BETWEEN.join(others)
         text = named + "\0" + line
         if "\0" in line or not text.isascii():

@@ -232,13 +232,9 @@ def _ways_of(whole: re.Pattern[str], rule: int, pattern: Pattern, plan: Plan) ->
             if (min(group, address), max(group, address)) not in apart
         }
         others = [group for name, group in shown.items() if name != own]
-        read = itemgetter(*others) if others else _nothing
+        read = itemgetter(*others) if others else None
         ways.append((groups[own], Shape(rule, tuple(shown), own, read), shown))
     return groups.get("mlfid", 0), groups.get("mlfforget", 0), tuple(ways)
-
-
-def _nothing(found: re.Match[str]) -> str:
-    return ""
 
 
 def _give_up(text: str) -> _Hard:
