@@ -203,7 +203,9 @@ class Session:
         try:
             link.ask(["server-stream", list(reading.sent)])
         except Refused:  # one that knows half of its configuration is worse than none
-            self._end_server()
+            _, left = self._end_server()
+            if left:
+                say("ERROR", _NO_END % left)
             raise
         self._print(["server-status"], link.ask(["server-status"]))
         return 0
@@ -253,7 +255,7 @@ class Session:
         """End the server, and wait until it is gone, so that another may start."""
         answer, left = self._end_server()
         if left:
-            return self._failed("no_end", f"The server does not end (process {left})")
+            return self._failed("no_end", _NO_END % left)
         self._print(["stop"], answer)
         return 0
 
@@ -310,13 +312,15 @@ class Session:
         else:
             print(present_error(refused.error))
         try:
-            parse(words)
+            if not parse_for_client(words):  # of its own it has sent others
+                parse(words)
         except InvalidCommand as error:
             print(f"  {error}", file=sys.stderr)
         return FAILED
 
 
 _NO_JAIL = "The configuration is not such that a server could start with it"
+_NO_END = "The server does not end (process %d)"
 
 _OWN: dict[str, Callable[[Session, Given], int]] = {
     "start": Session.start,

@@ -125,6 +125,24 @@ def test_start_with_a_server_is_refused(path, confdir, capsys):
     assert player.asked == [["ping"]]
 
 
+def test_a_start_that_is_refused_says_why_and_what_is_left_of_it(
+    path, confdir, capsys, monkeypatch
+):
+    answers = {"server-stream": (1, ValueError("no such zone"))}
+    with contextlib.ExitStack() as running:
+
+        def launched(choices):
+            return running.enter_context(a_server(path, answers))
+
+        monkeypatch.setattr("client.main.launch", launched)
+        monkeypatch.setattr("client.main.is_gone", lambda process, seconds: False)
+        status, out, said = run(capsys, path, "-c", str(confdir), "start")
+
+    assert (status, out) == (255, "no such zone\n")
+    assert f"ERROR   The server does not end (process {os.getpid()})\n" in said
+    assert said.endswith("NOK: ('no such zone',)\n")
+
+
 @pytest.mark.parametrize(
     ("words", "name", "options"),
     [("reload", "--all", []), ("loadconf", "--all", []), ("reload --all", "--all", []),
@@ -431,6 +449,7 @@ def test_a_reload_that_is_refused_tells_all_mistakes(client, confdir):
     refused = client("reload")
     assert refused.returncode == 255
     assert "Moon" in refused.stderr and "klingon" in refused.stderr
+    assert "goes on with" not in refused.stderr  # the command was right
 
 
 def test_restart_starts_where_there_was_no_server(client):
