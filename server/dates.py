@@ -446,6 +446,7 @@ def _bracketed(
     def behind_last_unquoted(line: str) -> DateHit | None:
         end = line.find('"')
         start = end - behind
+        # A place before the line would count from its end: too little is left there for `whole`.
         if line.startswith(whole, start - 1) and "\\" not in line:
             return hits.get(start) or hit_at(start)
         if end < 0:
