@@ -441,18 +441,12 @@ def _bracketed(
             return None
         return hits.get(start) or hit_at(start)
 
-    whole, behind = f'[{closed} "', length + 2  # as access logs have it
+    whole, behind = f'[{closed} "', length + 2  # as access logs have it; all else is looked for
 
     def behind_last_unquoted(line: str) -> DateHit | None:
-        end = line.find('"')
-        start = end - behind
+        start = line.find('"') - behind
         # A place before the line would count from its end: too little is left there for `whole`.
-        if line.startswith(whole, start - 1) and "\\" not in line:
-            return hits.get(start) or hit_at(start)
-        if end < 0:
-            end = len(line)
-        start = line.rfind("[", 0, end) + 1
-        if not start or not line.startswith(closed, start) or line.find("\\", 0, end) >= 0:
+        if not line.startswith(whole, start - 1) or line.find("\\", 0, start) >= 0:
             return None
         return hits.get(start) or hit_at(start)
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from common.options import JailConf
 from server.action import render
 from server.draft import cache_options
-from server.ignore import IgnoreList
 from server.records import Failure, Result, ShellCommand
 from server.resolver import Resolver
 
@@ -34,11 +33,11 @@ class Exempt:
         """Forget what ignorecommand said."""
         self._answers.clear()
 
-    def listed(self, conf: JailConf) -> Iterator[str]:
-        """The hosts and networks that `ignoreself` and the files in `ignoreip` stand for."""
+    def listed(self, conf: JailConf, files: Iterable[str]) -> Iterator[str]:
+        """The hosts and networks that `ignoreself` and the `files` in `ignoreip` stand for."""
         if conf.ignore_self:
             yield from self._resolver.own_addresses()
-        for path in IgnoreList(conf.ignore_ip).files:
+        for path in files:
             yield from _entries_of(path, conf.name)
 
     def is_friend(self, conf: JailConf, failure: Failure) -> bool:
@@ -69,7 +68,7 @@ def _entries_of(path: str, jail: str) -> list[str]:
     """The words of a file of ignored hosts; # begins a comment."""
     try:
         text = Path(path).read_text(errors="replace")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a NUL, too
         log.error("[%s] the list of ignored hosts %s cannot be read: %s", jail, path, error)
         return []
     return [word for line in text.splitlines() for word in line.partition("#")[0].split()]

@@ -158,25 +158,25 @@ class _Search:
     def __call__(self, data: bytes, start: int) -> Iterator[Place]:
         size = len(data) - start
         self._searched += size
-        if self._is_quick and self._quick is None and len(self._sample) < _SAMPLE:
+        if self._is_quick and self._quick is None:
             # Short blocks are too little to tell by a single one what is rare.
-            self._sample += data[start : start + _SAMPLE]
-        if (
-            self._is_quick
-            and self._quick is None
-            and (size >= LONG_BLOCK or self._searched > _MUCH)
-        ):
-            try:
-                self._quick = _Finder(self._masks, partial(quick_scan, sample=self._sample))
-            except Exception as error:
-                # It may not be there, or not work on this machine: a processor too old, say.
-                self._is_quick = False
-                _troubles.append(str(error) or type(error).__name__)
+            if len(self._sample) < _SAMPLE:
+                self._sample += data[start : start + _SAMPLE]
+            if size >= LONG_BLOCK or self._searched > _MUCH:
+                self._make_quick()
         if self._quick is not None:
             return self._quick(data, start)
         if self._plain is None:
             self._plain = _Finder(self._masks, plain_scan, has_chains=False)
         return self._plain(data, start)
+
+    def _make_quick(self) -> None:
+        try:
+            self._quick = _Finder(self._masks, partial(quick_scan, sample=self._sample))
+        except Exception as error:
+            # It may not be there, or not work on this machine: a processor too old, say.
+            self._is_quick = False
+            _troubles.append(str(error) or type(error).__name__)
 
 
 def _lines_with_each(expression: Expression, lines_with: Callable[[Word], set[int]]) -> set[int]:

@@ -614,8 +614,9 @@ class Worker:
 
     def _ignore_more(self) -> None:
         """Ignore what the list of ignored hosts does not say itself, but stands for."""
-        self._jail.ignore_also(self._exempt.listed(self._jail.conf))
-        for name in IgnoreList(self._jail.conf.ignore_ip).names:
+        listed = IgnoreList(self._jail.conf.ignore_ip)
+        self._jail.ignore_also(self._exempt.listed(self._jail.conf, listed.files))
+        for name in listed.names:
             self._world.resolver.resolve(name, self._ignore_later)
 
     def _ignore_later(self, addresses: tuple[str, ...]) -> None:

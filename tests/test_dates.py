@@ -564,6 +564,18 @@ def test_a_known_date_in_brackets_is_found_where_it_is_the_one_that_counts(patte
     assert text == (line[hit.start : hit.end] if hit else None)
 
 
+def test_of_an_access_log_the_date_that_was_last_is_known_without_a_search():
+    detector = DateDetector(_UNQUOTED)
+    line = 'h - u [26/Nov/2024:10:00:00] "GET /\\x HTTP/1.1" 404'
+    _, _, again = detector.known(NOW)
+    assert again(line) is None
+
+    hit = detector.find(line, NOW)
+    _, _, again = detector.known(NOW)
+    assert hit == again(line) is not None
+    assert again(f"longer {line}").start == hit.start + 7
+
+
 def test_a_line_that_begins_with_a_line_feed_has_no_date_of_another_line():
     detector = DateDetector("**%Y%m%d**")
     detector.find("20191126", NOW)
