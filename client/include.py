@@ -98,7 +98,7 @@ class Library:
         self._confs: dict[str, Conf | ConfigError | None] = {}
 
     def path(self, name: str) -> str:
-        return os.path.join(self.directory, name)
+        return os.path.normpath(os.path.join(self.directory, name))
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this very name."""

@@ -129,6 +129,29 @@ def test_a_filter_goes_by_many_names(tried, name):
     assert "192.0.2.23" in out and "192.0.2.199" not in out
 
 
+def test_a_filter_may_stand_anywhere_with_what_belongs_to_it(tried, tmp_path, monkeypatch):
+    place = tmp_path / "mine"
+    place.mkdir()
+    (place / "parts.conf").write_text("[DEFAULT]\n_what = knock of \\S+ refused\n")
+    (place / "door.conf").write_text(
+        "[INCLUDES]\nbefore = parts.conf\n[Definition]\nfailregex = door: %(_what)s for <HOST>$\n"
+    )
+    (place / "eve.conf").write_text("[Definition]\nignoreregex = of <who>\n[Init]\nwho = eve\n")
+    monkeypatch.chdir(place)
+
+    for name in (
+        "./door.conf",
+        "../mine/door.conf",
+        f"{place}/door.conf",
+        f"{place}/door.conf[x=y]",
+    ):
+        assert tried("-o", "ip", LINE, name)[:2] == (0, "192.0.2.66\n")
+    assert "1 ignored, 0 matched" in tried(LINE, "./door.conf", "./eve.conf")[1]
+    (place / "door.conf").write_text("[Definition]\nfailregex = door %(_x)s\n")
+    code, _, err = tried(LINE, "./door.conf")
+    assert code == 255 and f"{place}/door.conf:2" in err
+
+
 def test_the_verdict_says_who_would_have_been_banned_and_when(tried):
     code, out, _ = tried("--verdict", "--jail", "sshd", CAPTURED / "sshd.log")
 

@@ -6,6 +6,7 @@ Reads configuration files, by the client's readers; knows nothing of logs and ou
 
 from __future__ import annotations
 
+import os.path
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def _of_filter(given: Arguments, confdir: Path) -> Subject:
         return Subject("regex", text, _conf([["set", "x", "addfailregex", text]]))
     name = split_name(text)[0]
     if Path(name).is_file() and "/" in name:
-        return _filter_file(Path(name), text, given)
+        return _filter_file(Path(name), text, confdir, given)
     if name.endswith((".conf", ".local")) or name.startswith("filter.d/"):
         stem = name.removeprefix("filter.d/").removesuffix(".conf").removesuffix(".local")
         return _filter(stem + text[len(name) :], confdir, given)
@@ -78,15 +79,26 @@ def _of_filter(given: Arguments, confdir: Path) -> Subject:
         return Subject("regex", text, _conf([["set", "x", "addfailregex", text]]))
 
 
-def _filter_file(path: Path, text: str, given: Arguments) -> Subject:
-    """A file anywhere; if it stands in a filter.d, what it includes comes from there."""
-    path = path.absolute()
-    base = path.parent.parent if path.parent.name == "filter.d" else path.parent
+def _filter_file(path: Path, text: str, confdir: Path, given: Arguments) -> Subject:
     arguments = text[text.find("[") :] if "[" in text else ""
-    stem = path.name.removesuffix(".conf").removesuffix(".local")
+    base, name = _place_of(path, confdir)
+    return replace(_filter(name + arguments, base, given), name=_stem(path))
+
+
+def _place_of(path: Path, confdir: Path) -> tuple[Path, str]:
+    """To which configuration a filter's file belongs, and what it is called there.
+
+    If it stands in a filter.d, to that around it; any other, with what it includes, is a guest of ours.
+    """
+    path = path.absolute()
     if path.parent.name == "filter.d":
-        return _filter(stem + arguments, base, given)
-    return _filter(f"../{path.parent.name}/{stem}{arguments}", base.parent / "filter.d", given)
+        return path.parent.parent, _stem(path)
+    base = confdir.absolute()
+    return base, os.path.relpath(path.parent / _stem(path), base / "filter.d")
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".conf").removesuffix(".local")
 
 
 def _filter(text: str, confdir: Path, given: Arguments) -> Subject:
@@ -123,10 +135,9 @@ def _jail(name: str, confdir: Path) -> Subject:
 def _regexes_of(text: str, confdir: Path, key: str) -> list[str]:
     """A regular expression, or those of the filter that `text` names."""
     if _NAME.match(text):
-        path = Path(text)
-        name = path.name.removesuffix(".conf") if path.is_file() else text
+        base, name = _place_of(Path(text), confdir) if Path(text).is_file() else (confdir, text)
         try:
-            value = read_one_filter(confdir, name).options.get(key)
+            value = read_one_filter(base, name).options.get(key)
         except ConfigError:
             value = None
         if value is not None:
