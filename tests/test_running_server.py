@@ -331,13 +331,16 @@ def test_bans_outlive_the_server(ours, door, how):
     fail(door, EVE, 3)
     ours.says("set", "door", "banip", EVE6)
     is_banned(ours, EVE, EVE6)
+    both = {f"ban {EVE}", f"ban {EVE6}"}
+    # A command that runs outlives the server, and would note its ban among those of the next.
+    eventually(lambda: both <= set(ours.noted), 5, "both bans")
 
     ours.end(how)
     ours.notes.unlink()
     ours.start()
 
     is_banned(ours, EVE, EVE6)
-    eventually(lambda: {f"ban {EVE}", f"ban {EVE6}"} <= set(ours.noted), 5, "both bans again")
+    eventually(lambda: both <= set(ours.noted), 5, "both bans again")
     assert 3 == len(ours.noted)
 
 
